@@ -1,0 +1,20 @@
+"""Names this package's components for the wtal host; imported by the host alone, so it may import from it."""
+
+from collections.abc import Mapping
+
+from wtal_core import hookimpl
+
+
+@hookimpl
+def wtal_activations() -> Mapping[str, str]:
+    return {"cas": "wtal_localize:ClassActivationSequence"}
+
+
+@hookimpl
+def wtal_proposers() -> Mapping[str, str]:
+    return {"threshold": "wtal_localize:Threshold"}
+
+
+@hookimpl
+def wtal_suppressors() -> Mapping[str, str]:
+    return {"nms": "wtal_localize:NonMaximumSuppression"}

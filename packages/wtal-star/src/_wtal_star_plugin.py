@@ -1,0 +1,10 @@
+"""Names this package's components for the wtal host; imported by the host alone, so it may import from it."""
+
+from collections.abc import Mapping
+
+from wtal_core import hookimpl
+
+
+@hookimpl
+def wtal_decoders() -> Mapping[str, str]:
+    return {"star": "wtal_star:Star"}
