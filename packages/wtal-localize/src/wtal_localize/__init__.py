@@ -1,0 +1,20 @@
+"""From class activations over time to scored intervals: activation maps, proposals, non-maximum suppression.
+
+Everything works on NumPy arrays; torch is needed for nothing but the gradient maps, which import it when called.
+"""
+
+from wtal_localize.activations import ActivationMaps, ClassActivationSequence, class_activation_sequence
+from wtal_localize.detections import Detections
+from wtal_localize.proposals import Threshold, propose
+from wtal_localize.suppression import NonMaximumSuppression, nms
+
+__all__ = [
+    "ActivationMaps",
+    "ClassActivationSequence",
+    "Detections",
+    "NonMaximumSuppression",
+    "Threshold",
+    "class_activation_sequence",
+    "nms",
+    "propose",
+]
