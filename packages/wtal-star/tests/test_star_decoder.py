@@ -1,0 +1,441 @@
+from __future__ import annotations
+
+import re
+import warnings
+from types import SimpleNamespace
+
+import naive
+import numpy as np
+import pytest
+import torch
+from star_aggregators import Halving, Norm, WeightedSum
+from wtal_star import Star, decoder
+
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")),
+]
+POOL = {
+    WeightedSum: lambda x, a: sum(a[i] * x[i] for i in range(len(x))),
+    Norm: lambda x, a: sum(a[i] * x[i] for i in range(len(x))) / sum(a),
+}
+ALL = ("sparsity", "coverage", "ram")
+
+
+def small(aggregator=None, seed=0, dtype=torch.float64, **options):
+    """A decoder of 6 features and 4 classes whose every parameter matters."""
+    torch.manual_seed(seed)
+    options = {"hidden_size": 5, "attention_size": 3, "embedding_size": 2, "modules": ALL} | options
+    model = Star(6, 4, aggregator or Norm(), **options).to(dtype)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+    return model
+
+
+def targets(labels, counts=None, dtype=torch.float64):
+    counts = None if counts is None else torch.tensor(counts, dtype=dtype)
+    return SimpleNamespace(labels=torch.tensor(labels, dtype=dtype), counts=counts)
+
+
+def batch(lengths, seed=1, dtype=torch.float64):
+    """Random features whose padding is NaN, and their mask."""
+    torch.manual_seed(seed)
+    features = torch.randn(len(lengths), max(lengths), 6, dtype=dtype)
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    return features.masked_fill(~mask[..., None], torch.nan), mask
+
+
+def arrays(model):
+    parameters = {name: value.detach().numpy() for name, value in model.named_parameters()}
+    return parameters | {"length_normalized": model.length_normalized}
+
+
+LABELS = [[0, 1, 0, 1], [0, 0, 0, 0], [1, 1, 0, 1]]
+COUNTS = [[0, 3, 0, 1], [0, 0, 0, 0], [2, 5, 0, 5]]
+SYMBOLS = [[1, 3, 4], [4], [0, 1, 3, 4]]
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_energy_equals_its_twin(gated):
+    rng = np.random.default_rng(0)
+    features, state, weight = rng.normal(size=(2, 5, 3)), rng.normal(size=(2, 3)), rng.normal(size=3)
+    gate = rng.random((2, 5, 3)) if gated else None
+    got = decoder.energy(*map(torch.tensor, (features, state, weight)), None if gate is None else torch.tensor(gate))
+    for b in range(2):
+        expected = naive.energy(features[b], state[b], weight, None if gate is None else gate[b])
+        np.testing.assert_allclose(got[b].numpy(), expected, rtol=1e-12)
+
+
+def test_attention_is_a_sigmoid_and_zero_on_padding():
+    energies = torch.tensor([[0.0, 100.0, -1000.0, torch.nan]])
+    mask = torch.tensor([[True, True, True, False]])
+    assert decoder.attention_weights(energies, mask).tolist() == [[0.5, 1.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("normalized", [True, False])
+@pytest.mark.parametrize("T", [1, 2, 7])
+def test_coverage_gate_equals_its_twin(T, normalized):
+    rng = np.random.default_rng(T)
+    attention, state, weight = rng.random((2, T)), rng.normal(size=(2, 3)), rng.normal(size=3)
+    positions = decoder.snippet_positions(torch.ones(2, T, dtype=torch.bool), normalized).double()
+    offset = decoder.coverage_offset(torch.tensor(attention), positions, normalized)
+    gate = decoder.coverage_gate(offset, torch.tensor(state), torch.tensor(weight))
+    for b in range(2):
+        expected = naive.coverage_gate(attention[b], state[b], weight, normalized)
+        np.testing.assert_allclose(gate[b].numpy(), expected, rtol=1e-6)
+
+
+def test_positions_count_real_snippets_only():
+    mask = torch.tensor([[True, True, True, True], [False, True, True, False], [False, False, False, False]])
+    got = decoder.snippet_positions(mask)
+    assert got[0].tolist() == [0.125, 0.375, 0.625, 0.875]
+    assert got[1, 1:3].tolist() == [0.25, 0.75]
+    assert got.isfinite().all()
+    assert decoder.snippet_positions(mask, normalized=False)[1, 1:3].tolist() == [1, 2]
+
+
+def test_coverage_gate_limits():
+    """Open, the gate leaves (2); closed, it leaves no energy; without Z it does not see where attention was."""
+    torch.manual_seed(0)
+    features, state, weight = torch.randn(1, 4, 3), torch.randn(1, 3), torch.randn(3)
+    offset = torch.tensor([[-0.4, -0.1, 0.2, 0.3]])
+    opened = decoder.coverage_gate(offset, torch.full((1, 3), 1e4), torch.ones(3))
+    closed = decoder.coverage_gate(offset, torch.full((1, 3), -1e4), torch.ones(3))
+    assert torch.equal(decoder.energy(features, state, weight, opened), decoder.energy(features, state, weight))
+    assert torch.equal(decoder.energy(features, state, weight, closed), torch.zeros(1, 4))
+    blind = decoder.coverage_gate(offset, state, torch.zeros(3))
+    assert torch.equal(blind, state.sigmoid()[:, None].expand(1, 4, 3))
+    split = decoder.coverage_gate(offset, torch.zeros(1, 3), torch.full((3,), 1e4))
+    assert split[0, :, 0].tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("attention", [[0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.0, 0.0, 1.0]])
+def test_coverage_offset_of_extreme_attention(attention):
+    positions = torch.tensor([[1 / 6, 3 / 6, 5 / 6]])
+    weights = torch.tensor([attention], requires_grad=True)
+    offset = decoder.coverage_offset(weights, positions)
+    offset.square().sum().backward()
+    centroid = {0: 0.0, 1: 5 / 6, 3: 0.5}[int(sum(attention))]
+    torch.testing.assert_close(offset, positions - centroid)
+    assert sum(attention) == 0 or weights.grad.isfinite().all()
+
+
+def test_ram_counts_mass_or_its_mean():
+    attention = torch.tensor([[1.0, 0.5, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
+    assert decoder.repetition(attention, torch.tensor(2.0)).tolist() == [3.0, 8.0]
+    assert decoder.repetition(attention, torch.tensor(2.0), torch.tensor([3, 4])).tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("modules", [(), ("sparsity",), ("coverage",), ("ram",), ALL])
+@pytest.mark.parametrize("aggregator", [WeightedSum, Norm])
+@pytest.mark.parametrize("length_normalized", [True, False])
+def test_teacher_forced_batch_equals_the_twin(modules, aggregator, length_normalized):
+    model = small(aggregator(), modules=modules, length_normalized=length_normalized)
+    lengths = [5, 3, 1]
+    features, mask = batch(lengths)
+    got = model(features, mask, targets(LABELS, COUNTS))
+    assert got.symbols.tolist() == [[1, 3, 4, 4], [4, 4, 4, 4], [0, 1, 3, 4]]
+    assert got.steps.sum(1).tolist() == [3, 1, 4]
+    for b, T in enumerate(lengths):
+        steps = naive.decode(arrays(model), features[b, :T].numpy(), SYMBOLS[b], POOL[aggregator])
+        S = len(steps)
+        close = {"rtol": 1e-6, "atol": 1e-12}
+        for name, values in {
+            "attention": got.attention[b, :S, :T],
+            "pattern": got.patterns[b, :S],
+            "repetition": got.repetition[b, :S],
+            "logits": torch.cat([got.logits, got.end_logits[..., None]], 2)[b, :S],
+        }.items():
+            expected = np.array([step[name] for step in steps])
+            np.testing.assert_allclose(values.detach().numpy(), expected, err_msg=name, **close)
+        expected = np.array([step["probabilities"][:-1] for step in steps])
+        np.testing.assert_allclose(got.probabilities[b, :S].detach().numpy(), expected, **close)
+        np.testing.assert_allclose(got.class_scores[b].detach().numpy(), naive.class_scores(steps), **close)
+        for value in (got.attention, got.patterns, got.repetition, got.logits, got.end_logits, got.probabilities):
+            assert not value[b, S:].any()
+        assert not got.attention[b, :, T:].any()
+    assert got.head_weight is None
+
+
+def test_losses_equal_their_twins():
+    for normalized in (True, False):
+        model = small(sparsity=0.3, coverage=0.5, ram=0.7, length_normalized=normalized)
+        lengths = [5, 3, 1]
+        features, mask = batch(lengths)
+        truth = targets(LABELS, COUNTS)
+        terms = model.loss(model(features, mask, truth), truth)
+        videos = [
+            naive.decode(arrays(model), features[b, :T].numpy(), SYMBOLS[b], POOL[Norm]) for b, T in enumerate(lengths)
+        ]
+        attention = [np.array([step["attention"] for step in video]) for video in videos]
+        counts = [[COUNTS[b][y] for y in SYMBOLS[b] if y < 4] for b in range(3)]
+        repetition = [[step["repetition"] for step in video][:-1] for video in videos]
+        expected = {
+            "classification": naive.classification_loss(
+                [[step["probabilities"] for step in video] for video in videos], SYMBOLS
+            ),
+            "sparsity": 0.3 * naive.sparsity_loss(attention, normalized),
+            "coverage": 0.5 * naive.coverage_loss(attention, normalized),
+            "ram": 0.7 * naive.repetition_loss(repetition, counts),
+        }
+        assert list(terms) == list(expected)
+        for name, value in expected.items():
+            assert value > 0
+            assert terms[name].item() == pytest.approx(value, rel=1e-6), name
+
+
+@pytest.mark.parametrize("targeted", [True, False])
+@pytest.mark.parametrize("beam_width", [1, 3])
+def test_padded_batch_equals_single_videos(targeted, beam_width):
+    model = small(beam_width=beam_width, max_steps=3 if not targeted else 10).eval()
+    lengths = [7, 4, 1]
+    features, mask = batch(lengths)
+    truth = targets(LABELS, COUNTS)
+    together = model(features, mask, truth if targeted else None)
+    for b, T in enumerate(lengths):
+        one = SimpleNamespace(labels=truth.labels[b : b + 1], counts=truth.counts[b : b + 1])
+        alone = model(features[b : b + 1, :T], None, one if targeted else None)
+        S = alone.attention.shape[1]
+        assert together.steps[b].sum() == S
+        for name in ("patterns", "logits", "end_logits", "probabilities", "repetition", "symbols"):
+            torch.testing.assert_close(getattr(together, name)[b : b + 1, :S], getattr(alone, name), msg=name)
+        torch.testing.assert_close(together.attention[b : b + 1, :S, :T], alone.attention)
+        torch.testing.assert_close(together.class_scores[b : b + 1], alone.class_scores)
+
+
+def test_padding_has_no_part_in_gradients():
+    model = small()
+    truth = targets(LABELS, COUNTS)
+    features, mask = batch([5, 3, 1])
+    gradients = []
+    for padding in (torch.nan, 0.0, 1e6):
+        model.zero_grad()
+        decoding = model(features.masked_fill(~mask[..., None], padding), mask, truth)
+        sum(model.loss(decoding, truth).values()).backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+    for other in gradients[1:]:
+        for one, two in zip(gradients[0], other, strict=True):
+            assert one.isfinite().all()
+            assert torch.equal(one, two)
+
+
+def test_logits_differentiate_by_their_own_pattern_alone():
+    """(11): the derivative of d_t by x_t, through the LSTM, with the previous state held."""
+    model = small(modules=("coverage",))
+    features, _ = batch([5])
+    decoding = model(features, None, targets([[0, 1, 0, 1]]))
+    state = (torch.zeros(1, 5, dtype=torch.float64),) * 2
+    previous = 4
+    for s in range(3):
+        x = decoding.patterns[:, s].detach().requires_grad_()
+        state = model.lstm(torch.cat([x, model.embedding.weight[previous][None]], 1), state)
+        logits = model.output(state[0])
+        torch.testing.assert_close(logits[0, :4], decoding.logits[0, s])
+        for c in range(4):
+            (expected,) = torch.autograd.grad(logits[0, c], x, retain_graph=True)
+            (got,) = torch.autograd.grad(decoding.logits[0, s, c], decoding.patterns, retain_graph=True)
+            torch.testing.assert_close(got[0, s], expected[0])
+            assert not got[0, torch.arange(3) != s].any()
+            assert expected.abs().max() > 1e-6
+        state = tuple(part.detach() for part in state)
+        previous = decoding.symbols[0, s].item()
+
+
+def test_every_parameter_and_every_earlier_step_gets_the_true_gradient():
+    """The second run of the last layers must not change the gradient: compare with finite differences."""
+    model = small()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.5)
+    truth = targets([[1, 1, 0, 1]], [[2, 1, 0, 3]])
+    features, _ = batch([4])
+    names = [name for name, _ in model.named_parameters()]
+    values = tuple(parameter.detach().clone().requires_grad_() for parameter in model.parameters())
+
+    def total(*parameters):
+        decoding = torch.func.functional_call(model, dict(zip(names, parameters, strict=True)), (features, None, truth))
+        return sum(model.loss(decoding, truth).values()) + decoding.class_scores.sum()
+
+    assert torch.autograd.gradcheck(total, values)
+
+
+def test_max_steps_bounds_a_decoder_that_never_ends():
+    model = small(max_steps=3)
+    with torch.no_grad():
+        model.output.bias[4] = -1e9
+    features, mask = batch([5, 2])
+    decoding = model(features, mask)
+    assert decoding.attention.shape == (2, 3, 5)
+    assert decoding.steps.all()
+    assert all(len(set(video)) == 3 and 4 not in video for video in decoding.symbols.tolist())
+    model.max_steps = 100  # every class has been emitted long before
+    decoding = model(features, mask)
+    assert [sorted(video) for video in decoding.symbols.tolist()] == [[0, 1, 2, 3, 4]] * 2
+
+
+def test_a_decoder_that_ends_at_once_has_one_assembly():
+    model = small()
+    with torch.no_grad():
+        model.output.bias[4] = 1e9
+    decoding = model(*batch([5, 2]))
+    assert decoding.symbols.tolist() == [[4], [4]]
+    assert decoding.attention.shape == (2, 1, 5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_wide_beam_finds_the_likeliest_sequence(seed):
+    model = small(seed=seed, max_steps=3, beam_width=200)
+    features, _ = batch([4], seed)
+    best, highest = None, -np.inf
+    for symbols in naive.all_sequences(4, 3):
+        steps = naive.decode(arrays(model), features[0].numpy(), symbols, POOL[Norm])
+        score = sum(np.log(step["probabilities"][y]) for step, y in zip(steps, symbols, strict=True))
+        if score > highest:
+            best, highest = symbols, score
+    assert model(features).symbols[0].tolist() == best
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_greedy_takes_the_likeliest_new_symbol_each_step(seed):
+    model = small(seed=seed, max_steps=4)
+    features, _ = batch([4], seed)
+    symbols = []
+    while len(symbols) < 4 and 4 not in symbols:
+        steps = naive.decode(arrays(model), features[0].numpy(), [*symbols, 4], POOL[Norm])
+        probabilities = steps[-1]["probabilities"].copy()
+        probabilities[symbols] = -1
+        symbols.append(int(probabilities.argmax()))
+    assert model(features).symbols[0].tolist() == symbols
+
+
+def test_videos_without_snippets_decode_to_finite_numbers():
+    model = small()
+    features, mask = batch([3, 3])
+    mask[1] = False
+    truth = targets(LABELS[:2], COUNTS[:2])
+    for decoding in (model(features, mask), model(features, mask, truth)):
+        assert not decoding.attention[1].any()
+        assert decoding.class_scores.isfinite().all()
+    sum(model.loss(decoding, truth).values()).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    empty = model(torch.zeros(1, 0, 6, dtype=torch.float64))
+    assert empty.attention.shape[2] == 0
+    assert empty.class_scores.isfinite().all()
+
+
+def test_ram_without_counts_is_off_and_says_so():
+    message = "RAM is off: it learns from instance counts, and the targets have none"
+    torch.manual_seed(0)
+    model = Star(6, 4, Norm(), modules=ALL).double()
+    features, mask = batch([5, 3, 1])
+    truth = targets(LABELS)
+    with pytest.warns(UserWarning, match=f"^{re.escape(message)}$"):
+        decoding = model(features, mask, truth)
+    terms = model.loss(decoding, truth)
+    assert "ram" not in terms
+    sum(terms.values()).backward()
+    assert model.repetition_weight.grad is None
+    assert not model.eval()(features, mask).repetition.any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model(features, mask, targets(LABELS, COUNTS))
+        Star(6, 4, Norm()).double()(features, mask, truth)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_weight_zero_and_a_missing_name_switch_a_module_off(name):
+    torch.manual_seed(0)
+    by_weight = Star(6, 4, Norm(), modules=ALL, **{name: 0.0}).double()
+    torch.manual_seed(0)
+    by_name = Star(6, 4, Norm(), modules=[other for other in ALL if other != name]).double()
+    assert list(by_weight.state_dict()) == list(by_name.state_dict())
+    features, mask = batch([5, 3, 1])
+    truth = targets(LABELS, COUNTS)
+    one, two = by_weight(features, mask, truth), by_name(features, mask, truth)
+    assert torch.equal(one.logits, two.logits)
+    assert list(by_weight.loss(one, truth)) == ["classification", *(other for other in ALL if other != name)]
+    full = Star(6, 4, Norm(), modules=ALL).double()
+    assert name in full.loss(full(features, mask, truth), truth)
+
+
+def test_aggregator_of_another_width_is_named():
+    message = (
+        "the aggregator Halving returned patterns of shape (2, 3), but STAR needs (B, D) = (2, 6): "
+        "use an aggregator that keeps the feature dimension"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        small(Halving())(torch.zeros(2, 5, 6, dtype=torch.float64))
+
+
+def test_bad_inputs_are_named():
+    model = small()
+    features = torch.zeros(2, 5, 6, dtype=torch.float64)
+    for arguments, message in [
+        ((features[0],), "features must be (B, T, 6), got (5, 6)"),
+        ((features[..., :4],), "features must be (B, T, 6), got (2, 5, 4)"),
+        ((features, torch.ones(2, 5)), "mask must be bool of shape (2, 5), got torch.float32 of (2, 5)"),
+        ((features, torch.ones(2, 4, dtype=torch.bool)), "mask must be bool of shape (2, 5), got torch.bool of (2, 4)"),
+    ]:
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            model(*arguments)
+
+
+def test_loss_wants_the_targets_of_the_decoding():
+    model = small()
+    features, mask = batch([5, 3, 1])
+    message = "the decoding follows other label sequences: decode with the targets of the loss"
+    decoding = model(features, mask, targets(LABELS, COUNTS))
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        model.loss(decoding, targets(LABELS[::-1], COUNTS[::-1]))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dtype_and_device_are_kept(device, dtype):
+    model = small(dtype=dtype).to(device)
+    features, mask = batch([5, 3, 1], dtype=dtype)
+    for truth in (None, targets(LABELS, COUNTS, dtype=dtype)):
+        if truth is not None:
+            truth = SimpleNamespace(labels=truth.labels.to(device), counts=truth.counts.to(device))
+        decoding = model(features.to(device), mask.to(device), truth)
+        for value in (decoding.attention, decoding.patterns, decoding.logits, decoding.class_scores):
+            assert value.dtype == dtype
+            assert value.device.type == device
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_overfits_eight_videos_to_perfect_label_sequences(device):
+    torch.manual_seed(0)
+    directions = torch.randn(5, 16)
+    labels = torch.tensor(
+        [
+            [1, 0, 0, 0, 0],
+            [0, 1, 0, 0, 0],
+            [0, 0, 1, 1, 0],
+            [1, 0, 0, 0, 1],
+            [0, 1, 1, 0, 0],
+            [1, 1, 0, 1, 0],
+            [0, 0, 0, 0, 0],
+            [1, 0, 1, 1, 1],
+        ],
+        dtype=torch.float32,
+    )
+    features = 0.3 * torch.randn(8, 30, 16)
+    for b in range(8):
+        for c in labels[b].nonzero().flatten().tolist():
+            start = int(torch.randint(0, 25, ()))
+            features[b, start : start + 5] += 2 * directions[c]
+    features, truth = features.to(device), SimpleNamespace(labels=labels.to(device), counts=None)
+    model = Star(16, 5, Norm(), hidden_size=64, attention_size=32, embedding_size=16).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), 5e-3)
+    for _ in range(200):
+        optimizer.zero_grad()
+        sum(model.loss(model(features, targets=truth), truth).values()).backward()
+        optimizer.step()
+    model.eval()
+    decoding = model(features)
+    expected = [naive.label_sequence(row, None, "class", 10) for row in labels.tolist()]
+    for b in range(8):
+        assert decoding.symbols[b][decoding.steps[b]].tolist() == expected[b]
+    assert ((decoding.class_scores.cpu() > 0.5) == (labels > 0)).all()
