@@ -1,0 +1,37 @@
+"""Slow, obvious twins of what the package computes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def brute_force_coefficients(p: Sequence[float]) -> list[Fraction]:
+    """MAAN equation 2 for scalar weights: enumerate all 2^T subsets, in exact arithmetic."""
+    probability = [Fraction(x) for x in p]
+    coefficients = [Fraction(0)] * len(probability)
+    for z in itertools.product((0, 1), repeat=len(probability)):
+        if any(z):
+            weight = math.prod((q if chosen else 1 - q) for q, chosen in zip(probability, z, strict=True))
+            for t, chosen in enumerate(z):
+                coefficients[t] += weight * Fraction(chosen, sum(z))
+    return coefficients
+
+
+def leave_one_out_coefficients(p: Sequence[float]) -> list[float]:
+    """p_t E[1 / (1 + Z_t)] from the distribution of Z_t, the number of others chosen: O(T^2) each, nothing cancels."""
+    coefficients = []
+    for t, own in enumerate(p):
+        distribution = [1.0]
+        for k, q in enumerate(p):
+            if k != t:
+                distribution = [
+                    a * (1 - q) + b * q for a, b in zip([*distribution, 0.0], [0.0, *distribution], strict=True)
+                ]
+        coefficients.append(own * math.fsum(x / (1 + z) for z, x in enumerate(distribution)))
+    return coefficients
