@@ -8,6 +8,7 @@ D features, C classes, S assemblies, N intervals. Times are seconds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -31,19 +32,24 @@ class Decoding(Protocol):
     """A decoder's output, with its graph kept so that activations can differentiate the logits."""
 
     @property
-    def attention(self) -> Tensor: ...  # (B, S, T) in [0, 1], zero on padding
+    def attention(self) -> Tensor:
+        """(B, S, T) in [0, 1], zero on padding."""
 
     @property
-    def patterns(self) -> Tensor: ...  # (B, S, D), the aggregated features
+    def patterns(self) -> Tensor:
+        """(B, S, D), the aggregated features."""
 
     @property
-    def logits(self) -> Tensor: ...  # (B, S, C), a function of the patterns
+    def logits(self) -> Tensor:
+        """(B, S, C), a function of the patterns."""
 
     @property
-    def class_scores(self) -> Tensor: ...  # (B, C) in [0, 1], video-level probabilities
+    def class_scores(self) -> Tensor:
+        """(B, C) in [0, 1], video-level probabilities."""
 
     @property
-    def head_weight(self) -> Tensor | None: ...  # (C, D) if the logits are linear in the patterns, else None
+    def head_weight(self) -> Tensor | None:
+        """(C, D) if the logits are linear in the patterns, else None."""
 
 
 class Aggregator(Protocol):
@@ -84,20 +90,24 @@ class Segments(Protocol):
     """The annotated intervals of one video."""
 
     @property
-    def label(self) -> IntArray: ...  # (N,) class index
+    def label(self) -> IntArray:
+        """(N,) class index."""
 
     @property
-    def start(self) -> FloatArray: ...  # (N,) seconds
+    def start(self) -> FloatArray:
+        """(N,) seconds."""
 
     @property
-    def end(self) -> FloatArray: ...  # (N,) seconds
+    def end(self) -> FloatArray:
+        """(N,) seconds."""
 
 
 class Detections(Segments, Protocol):
     """The detected intervals of one video."""
 
     @property
-    def score(self) -> FloatArray: ...  # (N,), higher is surer
+    def score(self) -> FloatArray:
+        """(N,), higher is surer."""
 
 
 class Proposer(Protocol):
@@ -113,23 +123,28 @@ class Proposer(Protocol):
 class Suppressor(Protocol):
     """Removes or weakens detections of one video that repeat a better one."""
 
-    def __call__(self, detections: Detections) -> Detections: ...
+    def __call__(self, detections: Detections) -> Detections:
+        """The kept detections, possibly with lower scores."""
 
 
 class Evaluation(Protocol):
     """An evaluator's verdict. Precisions are fractions in [0, 1]."""
 
     @property
-    def tiou_thresholds(self) -> FloatArray: ...  # (K,)
+    def tiou_thresholds(self) -> FloatArray:
+        """(K,)."""
 
     @property
-    def mean_ap(self) -> FloatArray: ...  # (K,)
+    def mean_ap(self) -> FloatArray:
+        """(K,)."""
 
     @property
-    def average_precision(self) -> FloatArray: ...  # (K, C), NaN for a class without ground truth
+    def average_precision(self) -> FloatArray:
+        """(K, C), NaN for a class without ground truth."""
 
     @property
-    def notes(self) -> tuple[str, ...]: ...  # what was left out, and why
+    def notes(self) -> tuple[str, ...]:
+        """What was left out, and why."""
 
 
 class Evaluator(Protocol):
@@ -156,11 +171,16 @@ class FeatureStore(Protocol):
     def shape(self, name: str, stream: str) -> tuple[int, int]:
         """(T, D) without reading the array."""
 
-    def read(self, name: str, stream: str) -> NDArray[np.generic]:
-        """The features (T, D), possibly memory-mapped."""
+    def read(self, name: str, stream: str, rows: IntArray | None = None) -> NDArray[np.generic]:
+        """The features (T, D), or only the given rows of them (any order, repeats allowed)."""
 
 
 class FeatureReader(Protocol):
-    """Opens a feature store: `reader(path)`."""
+    """Opens a feature store.
 
-    def __call__(self, path: str) -> FeatureStore: ...
+    Raises `OSError` for what is missing or unreadable and `ValueError` for what has the wrong form; both say which
+    file. So do the methods of the store.
+    """
+
+    def __call__(self, path: Path) -> FeatureStore:
+        """Open the store under `path`."""

@@ -1,0 +1,47 @@
+"""The `wtal` command. One module per subcommand; torch is imported only by those that compute."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from wtal_core.cli import demo, evaluate, localize, plugins, run, train, validate
+from wtal_core.errors import WtalError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def wtal(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+) -> None:
+    """Find out when actions happen in videos, from labels that only say what happens.
+
+    Start with `wtal demo`. Exit codes: 0 done, 1 a bug in wtal or a plugin, 2 something for you to mend.
+    """
+
+
+for module in (run, train, localize, evaluate, validate, plugins, demo):
+    app.command(name=module.__name__.rpartition(".")[2])(module.command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; an error that the user can mend is one message and exit code 2."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    try:
+        app([argument for argument in arguments if argument != "--debug"], prog_name="wtal")
+    except WtalError as error:
+        if debug:
+            raise
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,7 @@
+"""`wtal demo`: the whole job on real recordings, from nothing."""
+
+from __future__ import annotations
+
+
+def command() -> None:
+    """Demo."""

@@ -1,0 +1,19 @@
+"""`wtal localize`: detections from the trained models of a run."""
+
+from __future__ import annotations
+
+from wtal_core.cli.options import RunDirectory, Settings
+
+
+def command(run: RunDirectory, settings: Settings = None) -> None:
+    """Localize the test subset with a run's trained models; write detections.json and classification.json.
+
+    Example: `wtal localize runs/maan/seed-0 --set localization.proposer.fraction=0.3`
+    """
+    from wtal_core import run as runs
+    from wtal_core.progress import bars
+
+    opened = runs.reopen(run, settings or [], section="localization")
+    with bars() as progress:
+        runs.localize(opened, runs.load_models(opened), progress)
+    print(f"{run / 'detections.json'}: written; next: wtal evaluate {run}")

@@ -1,0 +1,23 @@
+"""Arguments that several subcommands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ExperimentFile = Annotated[Path, typer.Argument(help="The experiment, a TOML file.", show_default=False)]
+RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one value, e.g. model.aggregator=maa. Repeatable."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Where runs go: one folder per seed. Default: runs/NAME-OF-THE-FILE.", show_default=False),
+]
+Seeds = Annotated[
+    str | None, typer.Option(help="Seeds to run, as 0,1,2. Default: the experiment's own.", show_default=False)
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")]

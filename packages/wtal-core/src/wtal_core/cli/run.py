@@ -1,0 +1,53 @@
+"""`wtal run`: everything, from features to a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wtal_core.cli.options import ExperimentFile, Out, Resume, Seeds, Settings
+
+if TYPE_CHECKING:
+    from wtal_core.config import Experiment
+
+
+def command(
+    experiment: ExperimentFile, settings: Settings = None, seeds: Seeds = None, out: Out = None, resume: Resume = False
+) -> None:
+    """Train every stream, localize the test subset, evaluate, and print a table.
+
+    Example: `wtal run maan.toml --set training.iterations=500 --seeds 0,1,2`
+    """
+    from wtal_core import run as runs
+    from wtal_core.progress import bars
+    from wtal_core.report import print_evaluations
+
+    contents = []
+    for path, seeded in planned(experiment, settings, seeds, out):
+        run = runs.create(path, seeded, resume=resume)
+        run.dataset.ground_truth()  # fails before training if there is nothing to evaluate with
+        with bars() as progress:
+            runs.localize(run, runs.train(run, progress), progress)
+        contents.append(runs.evaluate(run))
+        print(f"{path}: done")
+    print_evaluations({experiment.stem: contents})
+
+
+def planned(
+    file: Path, settings: list[str] | None, seeds: str | None, out: Path | None
+) -> "list[tuple[Path, Experiment]]":  # noqa: UP037 - typer evaluates the others, not this one
+    """The run directory and the experiment of each seed."""
+    import msgspec
+
+    from wtal_core import config
+    from wtal_core.errors import ConfigError
+
+    experiment = config.load(file, settings or [])
+    try:
+        numbers = [int(seed) for seed in seeds.split(",")] if seeds is not None else [experiment.seed]
+    except ValueError:
+        raise ConfigError(f"--seeds {seeds}: expected whole numbers with commas between, such as 0,1,2") from None
+    if min(numbers) < 0 or len(set(numbers)) < len(numbers):
+        raise ConfigError(f"--seeds {seeds}: seeds must be different numbers, none below 0")
+    folder = out or Path("runs") / file.stem
+    return [(folder / f"seed-{seed}", msgspec.structs.replace(experiment, seed=seed)) for seed in numbers]

@@ -1,0 +1,23 @@
+"""`wtal train`: train the models of a run, and stop there."""
+
+from __future__ import annotations
+
+from wtal_core.cli.options import ExperimentFile, Out, Resume, Seeds, Settings
+from wtal_core.cli.run import planned
+
+
+def command(
+    experiment: ExperimentFile, settings: Settings = None, seeds: Seeds = None, out: Out = None, resume: Resume = False
+) -> None:
+    """Train every stream's model from video-level labels.
+
+    Example: `wtal train maan.toml --set training.snippets=40 --out runs/long`
+    """
+    from wtal_core import run as runs
+    from wtal_core.progress import bars
+
+    for path, seeded in planned(experiment, settings, seeds, out):
+        run = runs.create(path, seeded, resume=resume)
+        with bars() as progress:
+            runs.train(run, progress)
+        print(f"{path}: trained {', '.join(run.experiment.data.streams)}; next: wtal localize {path}")

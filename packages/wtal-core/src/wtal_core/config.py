@@ -1,0 +1,303 @@
+"""Experiments: a TOML file decoded into strict structures. This module is the reference of every key.
+
+An unknown key or a wrong type is an error with its path in the file. A component (aggregator, proposer, ...) is its
+name, or a table with `name` and its options:
+
+    proposer = "threshold"
+    proposer = { name = "threshold", fraction = 0.3 }
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import tomli_w
+from msgspec import Meta, Struct, field
+
+from wtal_core.errors import ConfigError, Problems, WtalError, did_you_mean
+
+Positive = Annotated[float, Meta(gt=0)]
+PositiveInt = Annotated[int, Meta(gt=0)]
+NonNegative = Annotated[float, Meta(ge=0)]
+Probability = Annotated[float, Meta(ge=0, lt=1)]
+
+#: A component: its name, or a table with `name` and options. `Choice.of` reads both.
+Component = str | dict[str, Any]
+
+
+class Table(Struct, forbid_unknown_fields=True, frozen=True):
+    """A table of the file: no key but those declared."""
+
+
+class SnippetGrid(Table, frozen=True):
+    """Snippet i covers `window` frames from frame `i * stride` on. MAAN: 25 frames per second, stride and window 16."""
+
+    frames_per_second: Positive
+    stride: PositiveInt
+    window: PositiveInt | None = None  #: the stride, if not given
+
+
+class Data(Table, frozen=True):
+    """Where annotations and features are. Paths are relative to the experiment file."""
+
+    annotations: str  #: ActivityNet-format JSON
+    features: str  #: a folder or file that the reader understands
+    grid: Literal["duration"] | SnippetGrid  #: "duration": the snippets share the annotated duration evenly
+    reader: Component = "npy"
+    streams: Annotated[list[str], Meta(min_length=1)] = field(default_factory=lambda: ["rgb", "flow"])
+    training_subset: str = "training"
+    test_subset: str = "validation"
+    classes: list[str] | None = None  #: the classes and their order; by default those of the training subset, sorted
+    exclude: list[str] = field(default_factory=list)  #: videos to leave out
+    counts: bool = False  #: let the decoder see instances per class: more than video-level supervision
+
+
+class Model(Table, frozen=True):
+    """One model per stream, of this kind."""
+
+    decoder: Component = "attention-pooling"
+    aggregator: Component = "maa"
+
+
+class Training(Table, frozen=True):
+    """How each stream is trained. Defaults of MAAN (section 3.1) where the paper gives them, else ours."""
+
+    snippets: PositiveInt = 20  #: T, one random snippet from each of T equal segments (MAAN)
+    learning_rate: Positive = 5e-4  #: Adam (MAAN)
+    iterations: PositiveInt = 1000  #: ours
+    batch_size: PositiveInt = 16  #: videos; ours
+    weight_decay: NonNegative = 0.0  #: Adam's coupled L2; the papers list none
+    standardize: bool = True  #: features by the mean and deviation of the training subset; ours
+    feature_dropout: Probability = 0.5  #: ours; small data needs it
+    checkpoint_every: PositiveInt = 500  #: iterations
+
+
+class Localization(Table, frozen=True):
+    """From decodings to detections."""
+
+    activation: Component = "cas"
+    proposer: Component = "threshold"
+    suppressor: Component = "nms"
+    fusion: Literal["activations", "attention"] = (
+        "activations"  #: averaged activations (MAAN) or fused attention (STAR 14)
+    )
+    stream_weights: list[NonNegative] | None = None  #: one per stream; equal by default
+
+
+class Evaluation(Table, frozen=True):
+    """Which protocol scores the detections. Video-level scores always get the classification mAP."""
+
+    evaluator: Component = "activitynet"
+
+
+class Experiment(Table, frozen=True):
+    """A whole experiment: everything that a run depends on but the code."""
+
+    data: Data
+    model: Model = Model()
+    training: Training = Training()
+    localization: Localization = Localization()
+    evaluation: Evaluation = Evaluation()
+    seed: Annotated[int, Meta(ge=0)] = 0
+    device: str = "auto"  #: a torch device; "auto" is the GPU if there is one
+    disable_plugins: list[str] = field(default_factory=list)  #: distributions whose plugins are ignored
+
+
+def component(value: Component) -> tuple[str, dict[str, Any]]:
+    """Split a component's setting into its name and its options."""
+    if isinstance(value, str):
+        return value, {}
+    options = dict(value)
+    return options.pop("name"), options
+
+
+def load(path: Path, settings: Sequence[str] = ()) -> Experiment:
+    """Read an experiment file, apply `key.path=value` settings, and make its paths absolute.
+
+    Raises:
+        ConfigError: the file cannot be read or is no TOML; a key is unknown, missing or of a wrong type.
+        Problems: several of these.
+    """
+    experiment, problems = examine(path, settings)
+    if experiment is None or problems:
+        raise problems[0] if len(problems) == 1 else Problems(problems)
+    return experiment
+
+
+def examine(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment | None, list[WtalError]]:
+    """As `load`, but return all problems, beside what can still be made of the file (None if nothing)."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        return None, [ConfigError(f"{path}: cannot read the experiment: {error.strerror}")]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return None, [ConfigError(f"{path}: not valid TOML: {error}")]
+    experiment, problems = _decode(table, str(path))
+    if experiment is None:
+        return None, problems
+    try:
+        experiment = configure(experiment, settings)
+    except WtalError as error:
+        problems.append(error)
+    here = path.resolve().parent
+    data = experiment.data
+    paths = {"annotations": str(here / data.annotations), "features": str(here / data.features)}
+    return msgspec.structs.replace(experiment, data=msgspec.structs.replace(data, **paths)), problems
+
+
+def configure(experiment: Experiment, settings: Sequence[str]) -> Experiment:
+    """Override values, each given as `key.path=value` with a TOML value; a bare word is a string.
+
+    Example:
+        configure(experiment, ["model.aggregator=maa", "localization.proposer.fraction=0.3"])
+
+    Raises:
+        ConfigError: a setting has no `=`, or names no key, or its value has a wrong type.
+    """
+    table = to_table(experiment)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {setting}: expected key.path=value, such as training.iterations=500")
+        *parents, last = key.strip().split(".")
+        target = table
+        for parent in parents:
+            below = target.setdefault(parent, {})
+            if isinstance(below, str):  # a component given by its name alone gets options
+                below = target[parent] = {"name": below}
+            if not isinstance(below, dict):
+                raise ConfigError(f"--set {setting}: {parent!r} has no keys of its own")
+            target = below
+        target[last] = _value(text.strip())
+        # Each setting is checked as it is applied, so that the message names the one at fault.
+        changed, problems = _decode(table, f"--set {setting}")
+        if changed is None or problems:
+            raise problems[0]
+        experiment = changed
+    return experiment
+
+
+def to_table(experiment: Experiment) -> dict[str, Any]:
+    """The experiment as plain tables, defaults included and absent values left out, as TOML wants them."""
+    table: dict[str, Any] = _without_none(msgspec.to_builtins(experiment))
+    return table
+
+
+def dump(experiment: Experiment) -> str:
+    """The whole experiment as TOML, defaults included; `load` reads it back."""
+    return tomli_w.dumps(to_table(experiment))
+
+
+def differences(one: Experiment, other: Experiment) -> list[str]:
+    """The dotted keys in which two experiments differ."""
+    left, right = _flat(to_table(one)), _flat(to_table(other))
+    return sorted(key for key in left.keys() | right.keys() if left.get(key) != right.get(key))
+
+
+def _decode(table: Mapping[str, Any], source: str) -> tuple[Experiment | None, list[WtalError]]:
+    """Decode a table strictly and report every problem, not only the first: drop what is wrong and try again."""
+    remaining = copy.deepcopy(dict(table))
+    problems: list[WtalError] = []
+    while True:
+        try:
+            experiment = msgspec.convert(remaining, Experiment)
+        except msgspec.ValidationError as error:
+            text, path = _parse(str(error))
+            problems.append(ConfigError(f"{source}: {_explain(text, path)}"))
+            unknown = _UNKNOWN.search(text)
+            if not _drop(remaining, [*path, unknown[1]] if unknown else path):
+                return None, problems
+        else:
+            problems += [ConfigError(f"{source}: {message}") for message in _inconsistencies(experiment)]
+            return experiment, problems
+
+
+def _inconsistencies(experiment: Experiment) -> Iterator[str]:
+    """What types cannot express."""
+    for section, keys in _COMPONENTS.items():
+        for key in keys:
+            value = getattr(getattr(experiment, section), key)
+            if isinstance(value, dict) and not isinstance(value.get("name"), str):
+                yield f"`{section}.{key}` is a table without a `name`, which says which component it is"
+    weights, streams = experiment.localization.stream_weights, experiment.data.streams
+    if weights is not None and (len(weights) != len(streams) or not sum(weights) > 0):
+        yield (
+            f"`localization.stream_weights` must hold one weight for each of the {len(streams)} streams, "
+            f"not all zero; got {weights}"
+        )
+    if len(set(streams)) < len(streams):
+        yield f"`data.streams` names a stream twice: {streams}"
+
+
+_UNKNOWN = re.compile(r"unknown field `(.+)`")
+_MISSING = re.compile(r"missing required field `(.+)`")
+
+
+def _parse(message: str) -> tuple[str, list[str]]:
+    """Split msgspec's message into what is wrong and the keys that lead there."""
+    text, _, where = message.partition(" - at `$")
+    return text, [key for key in re.split(r"[.\[]", where.rstrip("`")) if key and not key.endswith("]")]
+
+
+def _explain(text: str, path: Sequence[str]) -> str:
+    """Say what is wrong in the file's own terms: dotted keys, and the nearest known key for an unknown one."""
+    dotted = ".".join(path)
+    if unknown := _UNKNOWN.search(text):
+        return f"unknown key `{'.'.join([*path, unknown[1]])}`; {did_you_mean(unknown[1], _fields(path))}"
+    if missing := _MISSING.search(text):
+        return f"missing key `{'.'.join([*path, missing[1]])}`"
+    return f"`{dotted}`: {text}" if dotted else text
+
+
+def _drop(table: dict[str, Any], path: Sequence[str]) -> bool:
+    """Remove a key; False if there is none to remove, as when a required one is missing."""
+    for key in path[:-1]:
+        table = table.get(key, {})
+    return bool(path) and isinstance(table, dict) and table.pop(path[-1], None) is not None
+
+
+def _fields(path: Sequence[str]) -> list[str]:
+    """The keys of a table, for suggestions."""
+    table: Any = Experiment
+    for key in path:
+        table = SnippetGrid if key == "grid" else msgspec.structs.asdict(_DEFAULTS).get(key, Data)
+        table = table if isinstance(table, type) else type(table)
+    return [f.name for f in msgspec.structs.fields(table)]
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return value
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+_DEFAULTS = Experiment(data=Data(annotations="", features="", grid="duration"))
+_COMPONENTS = {
+    "data": ["reader"],
+    "model": ["decoder", "aggregator"],
+    "localization": ["activation", "proposer", "suppressor"],
+    "evaluation": ["evaluator"],
+}

@@ -1,0 +1,242 @@
+"""The data of an experiment: which videos train and test, their targets, their checked features, their time axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wtal_core import config
+from wtal_core.annotations import Video, read_annotations, select_subset
+from wtal_core.contracts import FeatureStore, FloatArray, IntArray
+from wtal_core.errors import DataError, Problems, WtalError, did_you_mean
+from wtal_core.plugins import Registry
+
+
+class Instances(NamedTuple):
+    """The annotated intervals of one video (`contracts.Segments`)."""
+
+    label: IntArray  # (N,) class index
+    start: FloatArray  # (N,) seconds
+    end: FloatArray  # (N,) seconds
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Videos, classes and features of an experiment. Made by `open_dataset`, which checks them."""
+
+    data: config.Data
+    classes: tuple[str, ...]
+    training: tuple[Video, ...]
+    test: tuple[Video, ...]
+    store: FeatureStore
+    feature_dims: Mapping[str, int]  # per stream
+
+    def read(self, video: Video, stream: str, rows: IntArray | None = None) -> NDArray[np.float32]:
+        """The features (T, D) of a video as float32, or the given rows of them.
+
+        Raises:
+            DataError: they cannot be read, or hold NaN or infinity.
+        """
+        try:
+            features = np.asarray(self.store.read(video.name, stream, rows), dtype=np.float32)
+        except (OSError, ValueError) as error:
+            raise DataError(f"video {video.name!r}, stream {stream!r}: {error}") from error
+        finite = np.isfinite(features)
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            snippet = row if rows is None else rows[row]
+            raise DataError(
+                f"video {video.name!r}, stream {stream!r}: {features[row, column]} at snippet {snippet}, feature "
+                f"{column} of {self.data.features}; extract this video's features again or list it in data.exclude"
+            )
+        return features
+
+    def length(self, video: Video, stream: str) -> int:
+        """T, the number of snippets."""
+        return self.store.shape(video.name, stream)[0]
+
+    def edges(self, video: Video, length: int) -> FloatArray:
+        """The times in seconds between which a video's `length` snippets lie, (length + 1,); see `snippet_edges`."""
+        return snippet_edges(self.data.grid, length, video.duration)
+
+    def targets(self, videos: Sequence[Video]) -> FloatArray:
+        """Instances per video and class, (len(videos), C). Labels are where it is positive."""
+        counts = np.zeros((len(videos), len(self.classes)))
+        index = {name: i for i, name in enumerate(self.classes)}
+        for row, video in zip(counts, videos, strict=True):
+            for instance in video.instances:
+                row[index[instance.label]] += 1
+        return counts
+
+    def ground_truth(self) -> dict[str, Instances]:
+        """The annotated intervals of every test video.
+
+        Raises:
+            DataError: an instance of the test subset has no segment.
+        """
+        index = {name: i for i, name in enumerate(self.classes)}
+        truth = {}
+        for video in self.test:
+            segments = []
+            for instance in video.instances:
+                if instance.segment is None:
+                    raise DataError(
+                        f"{self.data.annotations}: video {video.name!r} of subset {self.data.test_subset!r} has an "
+                        f"annotation {instance.label!r} without a segment, so detections cannot be evaluated"
+                    )
+                segments.append(instance.segment)
+            times = np.array(segments, dtype=np.float64).reshape(-1, 2)
+            labels = np.array([index[instance.label] for instance in video.instances], dtype=np.int64)
+            truth[video.name] = Instances(labels, times[:, 0], times[:, 1])
+        return truth
+
+
+def open_dataset(data: config.Data, registry: Registry) -> Dataset:
+    """Read the annotations, open the features, and check all that can be checked without reading every array.
+
+    Raises:
+        Problems: all that is wrong: missing files, lengths that disagree with durations, widths that differ,
+            training videos without labels, unknown classes.
+        WtalError: what keeps the rest from being looked at.
+    """
+    dataset, problems = examine(data, registry)
+    if problems:
+        raise Problems(problems)
+    return dataset
+
+
+def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalError]]:
+    """As `open_dataset`, but return the problems beside what could be opened.
+
+    Raises:
+        WtalError: what keeps the rest from being looked at.
+    """
+    path = Path(data.annotations)
+    videos = read_annotations(path, data.exclude)
+    training = tuple(select_subset(videos, data.training_subset, path))
+    test = tuple(select_subset(videos, data.test_subset, path))
+    classes = tuple(data.classes or sorted(set().union(*(video.labels for video in training))))
+    name, options = config.component(data.reader)
+    try:
+        store: FeatureStore = registry.build("feature reader", name, options, path=Path(data.features))
+    except OSError as error:
+        raise DataError(str(error)) from error
+    problems = list(_label_problems(data, classes, training, test))
+    widths: dict[str, dict[str, int]] = {stream: {} for stream in data.streams}
+    for video in _distinct(training, test):
+        problems += _feature_problems(data, store, video, widths)
+    dims = {}
+    for stream, of_video in widths.items():
+        values, counts = np.unique(list(of_video.values()), return_counts=True)
+        dims[stream] = int(values[counts.argmax()]) if len(values) else 0
+        problems += [
+            DataError(f"video {name!r}, stream {stream!r}: D = {width} features, but most videos have {dims[stream]}")
+            for name, width in of_video.items()
+            if width != dims[stream]
+        ]
+    return Dataset(data, classes, training, test, store, dims), problems
+
+
+def content_problems(dataset: Dataset) -> Iterator[WtalError]:
+    """Read every array and yield what is wrong with its values; slow on large data, so only validation asks for it."""
+    for video in _distinct(dataset.training, dataset.test):
+        for stream in dataset.data.streams:
+            try:
+                dataset.read(video, stream)
+            except DataError as error:
+                yield error
+
+
+def snippet_edges(grid: config.SnippetGrid | str, length: int, duration: float | None) -> FloatArray:
+    """The times in seconds between which `length` snippets lie, strictly increasing, shape (length + 1,).
+
+    Snippet t stands for [edges[t], edges[t + 1]). On a frame grid that is the `stride` frames around the middle of
+    its window, so that snippets tile the video whatever the window; with "duration" the snippets share the video
+    evenly.
+    """
+    steps = np.arange(length + 1, dtype=np.float64)
+    if isinstance(grid, config.SnippetGrid):
+        first = ((grid.window or grid.stride) - grid.stride) / 2
+        return (first + steps * grid.stride) / grid.frames_per_second
+    if duration is None:
+        raise ValueError("the grid is 'duration', but the video has none")
+    return steps * (duration / max(length, 1))
+
+
+def sample_segments(length: int, segments: int, generator: np.random.Generator) -> IntArray:
+    """One random snippet from each of `segments` equal parts of `length` snippets (MAAN 3.1), in order of time.
+
+    Where the video is shorter than the number of parts, snippets repeat. Returns indices, shape (segments,).
+    """
+    position = (np.arange(segments) + generator.random(segments)) * (length / segments)
+    # Rounding can lift the last position to `length` itself.
+    rows: IntArray = np.minimum(position.astype(np.int64), length - 1)
+    return rows
+
+
+def _label_problems(
+    data: config.Data, classes: Sequence[str], training: Sequence[Video], test: Sequence[Video]
+) -> Iterator[WtalError]:
+    where = data.annotations
+    if len(set(classes)) < len(classes):
+        yield DataError(f"data.classes names a class twice: {', '.join(classes)}")
+    for video in training:
+        if not video.instances:
+            yield DataError(
+                f"{where}: training video {video.name!r} has no label, and labels are all that training sees; "
+                "annotate it or list it in data.exclude"
+            )
+    both = {video.name for video in training} & {video.name for video in test}
+    if both and data.training_subset.lower() != data.test_subset.lower():
+        yield DataError(f"{where}: videos in both subsets: {', '.join(sorted(both))}")
+    for video in (*training, *test):
+        for label in sorted(video.labels - set(classes)):
+            source = "data.classes" if data.classes else f"the training subset {data.training_subset!r}"
+            yield DataError(
+                f"{where}: video {video.name!r} has class {label!r}, which {source} lacks; "
+                f"{did_you_mean(label, classes)}"
+            )
+
+
+def _feature_problems(
+    data: config.Data, store: FeatureStore, video: Video, widths: dict[str, dict[str, int]]
+) -> Iterator[WtalError]:
+    lengths = {}
+    for stream in data.streams:
+        try:
+            lengths[stream], widths[stream][video.name] = store.shape(video.name, stream)
+        except (OSError, ValueError) as error:
+            yield DataError(f"video {video.name!r}, stream {stream!r}: {error}")
+            continue
+        problem = _length_problem(data.grid, lengths[stream], video.duration)
+        if problem:
+            yield DataError(f"video {video.name!r}, stream {stream!r} of {data.features}: {problem}")
+    if lengths and max(lengths.values()) - min(lengths.values()) > 1:
+        listed = ", ".join(f"{stream} {length}" for stream, length in lengths.items())
+        yield DataError(f"video {video.name!r}: streams differ by more than one snippet: {listed}")
+
+
+def _length_problem(grid: config.SnippetGrid | str, length: int, duration: float | None) -> str | None:
+    if length == 0:
+        return "no snippets (T = 0)"
+    if not isinstance(grid, config.SnippetGrid):
+        return "data.grid is 'duration', but the annotation has no duration" if duration is None else None
+    if duration is None:
+        return None
+    expected = (duration * grid.frames_per_second - (grid.window or grid.stride)) / grid.stride + 1
+    if abs(length - expected) <= 1 + 1e-6:
+        return None
+    return (
+        f"T = {length} snippets, but {duration:g} s at {grid.frames_per_second:g} frames per second and stride "
+        f"{grid.stride} make {expected:.1f}; correct data.grid, the duration or the features"
+    )
+
+
+def _distinct(*subsets: Sequence[Video]) -> list[Video]:
+    """The videos of all subsets, each once."""
+    return list({video.name: video for videos in subsets for video in videos}.values())

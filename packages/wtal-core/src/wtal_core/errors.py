@@ -1,0 +1,42 @@
+"""Errors that a user can mend. Their message names the file, video, key or plugin, and says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+
+class WtalError(Exception):
+    """Base of all errors that the command line prints without a traceback, with exit code 2."""
+
+
+class ConfigError(WtalError):
+    """The experiment file, or a value set on the command line, is wrong."""
+
+
+class DataError(WtalError):
+    """Annotations or features are missing, malformed, or do not fit each other."""
+
+
+class PluginError(WtalError):
+    """A component is unknown, ambiguous, quarantined, or was given an option that it does not have."""
+
+
+class RunError(WtalError):
+    """A run directory cannot be written, read or continued."""
+
+
+class Problems(WtalError):  # noqa: N818 - a collection of errors
+    """Several errors found in one pass; `problems` holds them in the order in which they were found."""
+
+    def __init__(self, problems: Sequence[WtalError]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """A clause that lists the names nearest to a misspelt one, or all of them if none is near."""
+    near = get_close_matches(name, known, n=3, cutoff=0.6)
+    if near:
+        return f"did you mean {' or '.join(repr(n) for n in near)}?"
+    return f"known: {', '.join(sorted(known)) or 'none'}"

@@ -1,0 +1,149 @@
+"""From trained models to detections: activations per stream, their fusion, proposals, suppression."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wtal_core import config
+from wtal_core.annotations import Video
+from wtal_core.contracts import Activation, ActivationMaps, Detections, FloatArray, IntArray, Proposer, Suppressor
+from wtal_core.dataset import Dataset
+from wtal_core.errors import PluginError
+from wtal_core.model import StreamModel
+from wtal_core.plugins import Registry
+
+
+class VideoDetections(NamedTuple):
+    """The detected intervals of one video (`contracts.Detections`), best first."""
+
+    label: IntArray  # (N,)
+    start: FloatArray  # (N,) seconds
+    end: FloatArray  # (N,) seconds
+    score: FloatArray  # (N,)
+
+
+class Reading(NamedTuple):
+    """What one stream's model says of one video."""
+
+    maps: ActivationMaps  # (C, T) each
+    class_scores: FloatArray  # (C,)
+
+
+class Localized(NamedTuple):
+    """What all streams together say of one video."""
+
+    detections: VideoDetections
+    class_scores: FloatArray  # (C,)
+
+
+def localize(
+    dataset: Dataset,
+    videos: Sequence[Video],
+    models: Mapping[str, StreamModel],
+    experiment: config.Experiment,
+    registry: Registry,
+    report: Callable[[str], None] = lambda _: None,
+) -> dict[str, Localized]:
+    """Localize actions in videos with one trained model per stream; `report` hears of each finished video."""
+    settings = experiment.localization
+    build = {kind: config.component(getattr(settings, kind)) for kind in ("activation", "proposer", "suppressor")}
+    activation, proposer, suppressor = (registry.build(kind, *choice) for kind, choice in build.items())
+    weights = np.array(settings.stream_weights or [1.0] * len(models))
+    results = {}
+    for video in videos:
+        readings = [read_stream(dataset, video, stream, model, activation) for stream, model in models.items()]
+        try:
+            results[video.name] = detect(
+                readings,
+                weights / weights.sum(),
+                settings.fusion,
+                proposer,
+                suppressor,
+                partial(dataset.edges, video),
+                video.duration,
+            )
+        except ValueError as error:
+            raise PluginError(f"video {video.name!r}: {error}") from error
+        report(video.name)
+    return results
+
+
+def read_stream(dataset: Dataset, video: Video, stream: str, model: StreamModel, activation: Activation) -> Reading:
+    """Run one stream's model over all snippets of a video."""
+    features = torch.from_numpy(dataset.read(video, stream)).unsqueeze(0).to(model.mean.device)
+    # The graph is kept: gradient maps differentiate the logits with respect to the patterns.
+    prepared = model.prepare(features)
+    decoding = model.decoder(prepared, None)
+    try:
+        attention, response = activation(decoding, prepared)
+    except ValueError as error:
+        raise PluginError(f"video {video.name!r}, stream {stream!r}: {error}") from error
+    scores = decoding.class_scores[0].detach().cpu().numpy().astype(np.float64)
+    return Reading(ActivationMaps(attention, response), scores)
+
+
+def detect(
+    readings: Sequence[Reading],
+    weights: FloatArray,
+    fusion: str,
+    proposer: Proposer,
+    suppressor: Suppressor,
+    edges: Callable[[int], FloatArray],
+    duration: float | None,
+) -> Localized:
+    """Fuse the streams of one video, propose intervals, clip them to the video and suppress repetitions.
+
+    Streams may differ by one snippet at the end; they are fused over the snippets that all have.
+    """
+    scores: FloatArray = sum(w * r.class_scores for w, r in zip(weights, readings, strict=True))
+    length = min(reading.maps.attention.shape[1] for reading in readings)
+    maps = [ActivationMaps(*(m[:, :length] for m in reading.maps)) for reading in readings]
+    proposals = [proposer(activation, scores, edges(length)) for activation in fuse(maps, weights, fusion)]
+    return Localized(_best_first(suppressor(_clip(_join(proposals), duration))), scores)
+
+
+def fuse(maps: Sequence[ActivationMaps], weights: FloatArray, fusion: str) -> list[FloatArray]:
+    """Fuse the streams' maps into the activations (C, T) from which intervals are proposed.
+
+    "activations": the weighted mean of the streams' activations, one map (MAAN 3.1, at equal weights). "attention": the
+    weighted mean of the attentions times each stream's own response, one map per stream (STAR 14).
+    """
+    if fusion == "activations":
+        return [sum(w * m.attention * m.response for w, m in zip(weights, maps, strict=True))]
+    attention = sum(w * m.attention for w, m in zip(weights, maps, strict=True))
+    return [attention * m.response for m in maps]
+
+
+def _join(several: Sequence[Detections]) -> VideoDetections:
+    return VideoDetections(
+        np.concatenate([detections.label for detections in several]),
+        np.concatenate([detections.start for detections in several]),
+        np.concatenate([detections.end for detections in several]),
+        np.concatenate([detections.score for detections in several]),
+    )
+
+
+def _clip(detections: VideoDetections, duration: float | None) -> VideoDetections:
+    """Cut intervals at the video's end, which the last snippet may overrun; drop those that begin after it."""
+    if duration is None:
+        return detections
+    kept = _take(detections, detections.start < duration)
+    return kept._replace(end=np.minimum(kept.end, duration))
+
+
+def _best_first(detections: Detections) -> VideoDetections:
+    """Sort by score, ties by start, end and label, so that files do not depend on how a plugin orders its output."""
+    order = np.lexsort((detections.label, detections.end, detections.start, -detections.score))
+    return _take(detections, order)
+
+
+def _take(detections: Detections, which: NDArray[np.bool_] | IntArray) -> VideoDetections:
+    return VideoDetections(
+        detections.label[which], detections.start[which], detections.end[which], detections.score[which]
+    )

@@ -1,0 +1,294 @@
+"""A run: its directory, and the steps that fill it.
+
+config.toml          the resolved experiment, defaults included
+environment.json     versions, device, threads
+metrics.jsonl        losses, one line per `training.LOG_EVERY` iterations and stream
+checkpoints/         STREAM.safetensors: weights, feature statistics, optimiser
+detections.json      intervals of the test subset, in ActivityNet's format
+classification.json  video-level class scores of the test subset, in ActivityNet's format
+evaluation.json      what the evaluators say of both
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+
+from wtal_core import config, localization
+from wtal_core.contracts import Evaluation
+from wtal_core.dataset import Dataset, open_dataset
+from wtal_core.errors import Problems, RunError, WtalError
+from wtal_core.files import write
+from wtal_core.localization import Localized, VideoDetections
+from wtal_core.model import StreamModel, build_model, torch_device
+from wtal_core.plugins import Registry, discover
+from wtal_core.progress import Progress, Silent
+from wtal_core.training import Metric, checkpoint_iteration, load_checkpoint, train_stream
+
+SILENT = Silent()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory, the experiment it holds, and what that experiment opens."""
+
+    path: Path
+    experiment: config.Experiment
+    registry: Registry
+    dataset: Dataset
+
+    def checkpoint(self, stream: str) -> Path:
+        """Where a stream's weights lie."""
+        return self.path / "checkpoints" / f"{stream}.safetensors"
+
+
+def prepare(experiment: config.Experiment) -> tuple[Registry, Dataset]:
+    """Find the plugins that an experiment wants and open its data.
+
+    Raises:
+        WtalError: a component, the annotations or the features are wrong; `Problems` lists several.
+    """
+    registry = discover(experiment.disable_plugins)
+    problems = list(component_problems(experiment, registry))
+    if problems:
+        raise Problems(problems)
+    torch_device(experiment)
+    return registry, open_dataset(experiment.data, registry)
+
+
+def component_problems(experiment: config.Experiment, registry: Registry) -> Iterator[WtalError]:
+    """Build every component once, so that a typo costs no training; yield what cannot be built."""
+    chosen = [(kind, getattr(experiment.localization, kind)) for kind in ("activation", "proposer", "suppressor")]
+    chosen += [("evaluator", evaluator) for evaluator in evaluators(experiment).values()]
+    for kind, choice in chosen:
+        try:
+            registry.build(kind, *config.component(choice))
+        except WtalError as error:
+            yield error
+    try:
+        build_model(experiment, registry, feature_dim=1, num_classes=1, videos=())
+    except WtalError as error:
+        yield error
+
+
+def evaluators(experiment: config.Experiment) -> dict[str, config.Component]:
+    """The evaluator of each kind of output."""
+    return {"localization": experiment.evaluation.evaluator, "classification": "classification"}
+
+
+def create(path: Path, experiment: config.Experiment, *, resume: bool = False) -> Run:
+    """Start a run directory, or take up one that holds the same experiment.
+
+    Raises:
+        RunError: the directory holds a run and `resume` is not set, or holds another experiment, or cannot be written.
+        WtalError: as `prepare`.
+    """
+    settled = path / "config.toml"
+    if settled.exists():
+        if not resume:
+            raise RunError(f"{path} already holds a run; continue it with --resume, or choose another --out")
+        changed = config.differences(experiment, config.load(settled))
+        if changed:
+            raise RunError(
+                f"{path} holds another experiment, which differs in {', '.join(changed)}; choose another --out"
+            )
+    registry, dataset = prepare(experiment)
+    write(path / "environment.json", _json(_environment(experiment, registry)))
+    write(settled, config.dump(experiment))
+    return Run(path, experiment, registry, dataset)
+
+
+def reopen(path: Path, settings: Sequence[str], section: str) -> Run:
+    """Open an existing run with settings of one section changed; where the data lies may change too.
+
+    Raises:
+        RunError: there is no run, or a setting belongs to another section, which the run's outputs depend on.
+        WtalError: as `prepare`.
+    """
+    settled = path / "config.toml"
+    if not settled.exists():
+        raise RunError(f"{path}: no run here (no config.toml); make one with: wtal train EXPERIMENT.toml")
+    before = config.load(settled)
+    experiment = config.configure(before, settings)
+    allowed = (f"{section}.", "data.annotations", "data.features", "device")
+    for key in config.differences(before, experiment):
+        if not key.startswith(allowed):
+            raise RunError(
+                f"{path} was trained with another {key}; this command changes only {section}.*, start a new run"
+            )
+    return Run(path, experiment, *prepare(experiment))
+
+
+def train(run: Run, progress: Progress = SILENT) -> dict[str, StreamModel]:
+    """Train every stream's model, or the rest of them if the run was interrupted."""
+    models = {}
+    for stream in run.experiment.data.streams:
+        log = _metrics_log(run, stream)
+        advance = progress.stage(f"train {stream}", run.experiment.training.iterations)
+
+        def report(metric: Metric, log: Path = log, advance: Any = advance) -> None:
+            with log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"stream": metric.stream, "iteration": metric.iteration, **metric.terms}) + "\n")
+            advance(metric.iteration, f"loss {metric.terms['loss']:.4f}")
+
+        models[stream] = train_stream(run.dataset, stream, run.experiment, run.registry, run.checkpoint(stream), report)
+    return models
+
+
+def load_models(run: Run) -> dict[str, StreamModel]:
+    """The trained models of a run.
+
+    Raises:
+        RunError: a stream is not trained, or its training was interrupted.
+    """
+    models = {}
+    for stream in run.experiment.data.streams:
+        path = run.checkpoint(stream)
+        if not path.exists():
+            raise RunError(f"{path}: stream {stream!r} is not trained; finish it with: wtal train --resume")
+        model = build_model(
+            run.experiment, run.registry, run.dataset.feature_dims[stream], len(run.dataset.classes), videos=()
+        )
+        iteration = load_checkpoint(path, model)
+        if iteration < run.experiment.training.iterations:
+            raise RunError(f"{path}: training stopped at iteration {iteration}; finish it with: wtal train --resume")
+        models[stream] = model.to(torch_device(run.experiment)).eval()
+    return models
+
+
+def localize(run: Run, models: Mapping[str, StreamModel], progress: Progress = SILENT) -> None:
+    """Localize the test subset and write detections and class scores; an older evaluation no longer holds and goes."""
+    videos = run.dataset.test
+    advance = progress.stage("localize", len(videos))
+    done = iter(range(1, len(videos) + 1))
+    results = localization.localize(
+        run.dataset, videos, models, run.experiment, run.registry, lambda name: advance(next(done), name)
+    )
+    classes = run.dataset.classes
+    write(run.path / "detections.json", _activitynet(_interval_records(results, classes)))
+    write(run.path / "classification.json", _activitynet(_score_records(results, classes)))
+    write(run.path / "config.toml", config.dump(run.experiment))
+    (run.path / "evaluation.json").unlink(missing_ok=True)
+
+
+def evaluate(run: Run) -> dict[str, Any]:
+    """Score the run's detections and class scores; write and return the content of evaluation.json.
+
+    Raises:
+        RunError: the run has no detections yet, or they are of another data set.
+    """
+    truth = run.dataset.ground_truth()
+    outputs = {"localization": "detections.json", "classification": "classification.json"}
+    content = {}
+    for kind, choice in evaluators(run.experiment).items():
+        evaluator = run.registry.build("evaluator", *config.component(choice))
+        detections = read_detections(run.path / outputs[kind], run.dataset)
+        content[kind] = summarize(evaluator(truth, detections, run.dataset.classes), run.dataset.classes)
+    write(run.path / "evaluation.json", _json(content))
+    write(run.path / "config.toml", config.dump(run.experiment))
+    return content
+
+
+def summarize(evaluation: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
+    """An evaluation as plain JSON values; NaN, which a class without ground truth has, becomes null."""
+    precision = np.asarray(evaluation.average_precision)
+    return {
+        "tiou_thresholds": [float(t) for t in evaluation.tiou_thresholds],
+        "mean_ap": [None if np.isnan(value) else float(value) for value in evaluation.mean_ap],
+        "average_precision": {
+            name: [None if np.isnan(value) else float(value) for value in column]
+            for name, column in zip(classes, precision.T, strict=True)
+        },
+        "notes": list(evaluation.notes),
+    }
+
+
+def read_detections(path: Path, dataset: Dataset) -> dict[str, VideoDetections]:
+    """Read detections in ActivityNet's format; records without a segment stand for the whole video.
+
+    Raises:
+        RunError: the file cannot be read, or names a class that the data set lacks.
+    """
+    try:
+        results = msgspec.json.decode(path.read_bytes())["results"]
+    except OSError as error:
+        raise RunError(f"{path}: cannot read detections: {error.strerror}; make them with: wtal localize") from error
+    except (msgspec.DecodeError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: not detections in ActivityNet's format: {error!r}") from error
+    index = {name: i for i, name in enumerate(dataset.classes)}
+    detections = {}
+    for name, records in results.items():
+        unknown = {record["label"] for record in records} - index.keys()
+        if unknown:
+            raise RunError(f"{path}: video {name!r} has detections of unknown classes: {', '.join(sorted(unknown))}")
+        times = np.array([record.get("segment", (0.0, np.inf)) for record in records], dtype=np.float64).reshape(-1, 2)
+        detections[name] = VideoDetections(
+            np.array([index[record["label"]] for record in records], dtype=np.int64),
+            times[:, 0],
+            times[:, 1],
+            np.array([record["score"] for record in records], dtype=np.float64),
+        )
+    return detections
+
+
+def _metrics_log(run: Run, stream: str) -> Path:
+    """The metrics file, without this stream's lines beyond its checkpoint, which will be computed again."""
+    path = run.path / "metrics.jsonl"
+    checkpoint = run.checkpoint(stream)
+    reached = checkpoint_iteration(checkpoint) if checkpoint.exists() else 0
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    kept = []
+    for line in lines:
+        record = msgspec.json.decode(line)
+        if record["stream"] != stream or record["iteration"] <= reached:
+            kept.append(line)
+    write(path, "".join(kept))
+    return path
+
+
+def _interval_records(results: Mapping[str, Localized], classes: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    return {
+        name: [
+            {"label": classes[label], "segment": [start, end], "score": score}
+            for label, start, end, score in zip(*(field.tolist() for field in result.detections), strict=True)
+        ]
+        for name, result in results.items()
+    }
+
+
+def _score_records(results: Mapping[str, Localized], classes: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    return {
+        name: [
+            {"label": label, "score": score} for label, score in zip(classes, result.class_scores.tolist(), strict=True)
+        ]
+        for name, result in results.items()
+    }
+
+
+def _activitynet(results: Mapping[str, Any]) -> str:
+    return _json({"version": "VERSION 1.3", "results": results, "external_data": {}})
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _environment(experiment: config.Experiment, registry: Registry) -> dict[str, Any]:
+    plugins = {component.origin.distribution for component in registry.components}
+    versions = {name: importlib.metadata.version(name) for name in sorted({"numpy", "torch", "wtal-core"} | plugins)}
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": str(torch_device(experiment)),
+        "threads": torch.get_num_threads(),
+        "versions": versions,
+    }

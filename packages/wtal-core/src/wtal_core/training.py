@@ -1,0 +1,191 @@
+"""Training of one stream's model from video-level labels.
+
+All randomness of iteration i is a function of (seed, stream, i): which videos, which snippets, which dropout. A resumed
+run therefore needs no generator state to equal an uninterrupted one, only the model's and the optimiser's tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from wtal_core import config
+from wtal_core.contracts import IntArray, Targets
+from wtal_core.dataset import Dataset, sample_segments
+from wtal_core.errors import RunError
+from wtal_core.files import replacing
+from wtal_core.model import StreamModel, build_model, torch_device
+from wtal_core.plugins import Registry
+
+#: Iterations between two lines of metrics.
+LOG_EVERY = 10
+
+
+class Metric(NamedTuple):
+    """One line of metrics: loss terms by name, their sum under `loss`."""
+
+    stream: str
+    iteration: int
+    terms: dict[str, float]
+
+
+def train_stream(
+    dataset: Dataset,
+    stream: str,
+    experiment: config.Experiment,
+    registry: Registry,
+    checkpoint: Path | None = None,
+    report: Callable[[Metric], None] = lambda _: None,
+) -> StreamModel:
+    """Train one stream's model, or continue from `checkpoint` if that file exists.
+
+    Args:
+        dataset: videos, labels, features.
+        stream: which stream's features.
+        experiment: the resolved experiment; its seed governs everything.
+        registry: where components are found.
+        checkpoint: where to save; None keeps the model in memory alone.
+        report: called with every `LOG_EVERY`th iteration's losses, and with the last one's.
+
+    Returns:
+        The trained model, in evaluation mode.
+
+    Raises:
+        RunError: the loss became NaN or infinite, or the checkpoint does not fit the experiment.
+    """
+    settings = experiment.training
+    device = torch_device(experiment)
+    index = dataset.data.streams.index(stream)
+    with _seeded(experiment.seed, index, 0):
+        model = build_model(
+            experiment,
+            registry,
+            dataset.feature_dims[stream],
+            len(dataset.classes),
+            (dataset.read(video, stream) for video in dataset.training),
+        ).to(device)
+    model.train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    start = 0
+    if checkpoint is not None and checkpoint.exists():
+        start = load_checkpoint(checkpoint, model, optimizer)
+    instances = dataset.targets(dataset.training)
+    for iteration in range(start, settings.iterations):
+        generator = np.random.default_rng([experiment.seed, index, iteration])
+        batch = batch_indices(experiment.seed, len(dataset.training), settings.batch_size, iteration)
+        features = torch.from_numpy(_sample(dataset, stream, batch, settings.snippets, generator)).to(device)
+        targets = _targets(instances[batch], dataset.data.counts, device)
+        with _seeded(experiment.seed, index, iteration + 1):
+            decoding = model(features, None, targets)
+            terms: dict[str, Tensor] = model.decoder.loss(decoding, targets)
+            loss = torch.stack([term.reshape(()) for term in terms.values()]).sum()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        done = iteration + 1
+        if done % LOG_EVERY == 0 or done == settings.iterations:
+            values = {name: float(term.detach()) for name, term in terms.items()} | {"loss": float(loss.detach())}
+            if not all(math.isfinite(value) for value in values.values()):
+                raise RunError(
+                    f"stream {stream!r}: the loss is not finite at iteration {done}: {values}; "
+                    "lower training.learning_rate or standardise the features"
+                )
+            report(Metric(stream, done, values))
+        if checkpoint is not None and (done % settings.checkpoint_every == 0 or done == settings.iterations):
+            save_checkpoint(checkpoint, model, optimizer, done)
+    return model.eval()
+
+
+def batch_indices(seed: int, videos: int, batch_size: int, iteration: int) -> IntArray:
+    """The videos of one iteration: consecutive stretches of an endless row of shuffled epochs."""
+    positions = np.arange(iteration * batch_size, (iteration + 1) * batch_size)
+    epochs, offsets = positions // videos, positions % videos
+    orders = {epoch: np.random.default_rng([seed, epoch]).permutation(videos) for epoch in np.unique(epochs)}
+    return np.array([orders[epoch][offset] for epoch, offset in zip(epochs, offsets, strict=True)])
+
+
+def save_checkpoint(path: Path, model: StreamModel, optimizer: torch.optim.Optimizer, iteration: int) -> None:
+    """Write the model's and the optimiser's tensors, and the iteration, as safetensors."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    names = [name for name, _ in model.named_parameters()]
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{names[number]}.{key}": value for key, value in state.items()}
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        safetensors.torch.save_file(contiguous, temporary, metadata={"iteration": str(iteration)})
+
+
+def checkpoint_iteration(path: Path) -> int:
+    """How many iterations of training a checkpoint has seen.
+
+    Raises:
+        RunError: the file is no checkpoint.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return int(file.metadata()["iteration"])
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: not a checkpoint: {error}") from error
+
+
+def load_checkpoint(path: Path, model: StreamModel, optimizer: torch.optim.Optimizer | None = None) -> int:
+    """Restore a model, and an optimiser if one is given; return the iteration.
+
+    Raises:
+        RunError: the file is unreadable or holds other tensors than the model.
+    """
+    iteration = checkpoint_iteration(path)
+    tensors = safetensors.torch.load_file(path)
+    try:
+        model.load_state_dict(
+            {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
+        )
+    except RuntimeError as error:
+        raise RunError(f"{path}: not a checkpoint of this experiment's model: {error}") from error
+    if optimizer is not None:
+        names = [name for name, _ in model.named_parameters()]
+        state = {
+            number: {
+                key.removeprefix(f"optimizer.{name}."): tensor
+                for key, tensor in tensors.items()
+                if key.startswith(f"optimizer.{name}.")
+            }
+            for number, name in enumerate(names)
+        }
+        optimizer.load_state_dict(
+            {"state": {n: s for n, s in state.items() if s}, "param_groups": optimizer.state_dict()["param_groups"]}
+        )
+    return iteration
+
+
+def _sample(
+    dataset: Dataset, stream: str, batch: IntArray, snippets: int, generator: np.random.Generator
+) -> NDArray[np.float32]:
+    """Features (B, T, D) of one random snippet per segment of each video of the batch."""
+    videos = [dataset.training[i] for i in batch]
+    rows = [sample_segments(dataset.length(video, stream), snippets, generator) for video in videos]
+    return np.stack([dataset.read(video, stream, r) for video, r in zip(videos, rows, strict=True)])
+
+
+def _targets(instances: NDArray[np.float64], counts: bool, device: torch.device) -> Targets:
+    tensor = torch.from_numpy(instances).float().to(device)
+    return Targets((tensor > 0).float(), tensor if counts else None)
+
+
+@contextmanager
+def _seeded(*key: int) -> Iterator[None]:
+    """Torch's generators as a function of `key`; the caller's state is put back."""
+    devices = range(torch.cuda.device_count())
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        yield

@@ -1,0 +1,44 @@
+"""All that is wrong with an experiment, found in one pass and before any training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wtal_core import config, dataset
+from wtal_core.dataset import Dataset
+from wtal_core.errors import Problems, WtalError
+from wtal_core.model import torch_device
+from wtal_core.plugins import discover
+from wtal_core.run import component_problems
+
+
+def validate(path: Path, settings: list[str]) -> tuple[Dataset | None, list[WtalError]]:
+    """Check an experiment file, its components, annotations, and every value of its features.
+
+    Returns:
+        The data set, if it could be opened, and all problems.
+    """
+    experiment, problems = config.examine(path, settings)
+    if experiment is None:
+        return None, problems
+    opened: Dataset | None = None
+    try:
+        registry = discover(experiment.disable_plugins)
+        problems += component_problems(experiment, registry)
+        opened, found = dataset.examine(experiment.data, registry)
+        problems += found
+    except Problems as several:
+        problems += several.problems
+    except WtalError as error:
+        problems.append(error)
+    try:
+        torch_device(experiment)
+        if opened is not None:
+            opened.ground_truth()
+    except WtalError as error:
+        problems.append(error)
+    if opened is not None:
+        # A file that is missing is found twice, by its header and by its content.
+        known = {str(problem) for problem in problems}
+        problems += [p for p in dataset.content_problems(opened) if str(p) not in known]
+    return opened, problems
