@@ -17,4 +17,8 @@ def wtal_proposers() -> Mapping[str, str]:
 
 @hookimpl
 def wtal_suppressors() -> Mapping[str, str]:
-    return {"nms": "wtal_localize:NonMaximumSuppression"}
+    return {
+        "nms": "wtal_localize:NonMaximumSuppression",
+        "soft-nms": "wtal_localize:SoftNonMaximumSuppression",
+        "none": "wtal_localize:NoSuppression",
+    }

@@ -36,12 +36,35 @@ def propose(activation, class_scores, edges, thresholds, class_threshold, score)
     return [(c, edges[i], edges[j], scores[score](activation[c][i:j])) for c, i, j in sorted(found)]
 
 
-def nms(detections, threshold):
-    """`detections` are (label, start, end, score); class-wise."""
-    waiting = sorted(detections, key=lambda d: (-d[3], d[1], d[2], d[0]))
-    kept = []
+def better_first(detections, across):
+    """Sort (label, start, end, score): score descending, then the smaller."""
+    tied = (lambda d: (d[1], d[2], d[0])) if across else (lambda d: d[:3])
+    return sorted(detections, key=lambda d: (-d[3], tied(d)))
+
+
+def nms(detections, threshold, across=False):
+    waiting, kept = better_first(detections, across), []
     while waiting:
-        best = waiting.pop(0)
+        best, *waiting = waiting
         kept.append(best)
-        waiting = [d for d in waiting if d[0] != best[0] or tiou(d[1:3], best[1:3]) <= threshold]
+        waiting = [d for d in waiting if not (across or d[0] == best[0]) or tiou(d[1:3], best[1:3]) <= threshold]
     return kept
+
+
+def soft_nms(detections, decay, sigma, threshold, minimum_score, across=False):
+    waiting, kept = list(detections), []
+    while waiting:
+        best, *rest = better_first(waiting, across)
+        kept.append(best)
+        waiting = []
+        for label, start, end, score in rest:
+            factor = 1.0
+            overlap = tiou((start, end), best[1:3])
+            if (across or label == best[0]) and score > 0:
+                if decay == "gaussian":
+                    factor = exp(-overlap * overlap / sigma)
+                elif overlap > threshold:
+                    factor = 1.0 - overlap
+            if factor == 1.0 or score * factor >= minimum_score:
+                waiting.append((label, start, end, score * factor))
+    return better_first(kept, across)

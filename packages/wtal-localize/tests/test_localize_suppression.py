@@ -5,7 +5,34 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wtal_localize import Detections, NonMaximumSuppression, nms
+from wtal_localize import (
+    Detections,
+    NonMaximumSuppression,
+    NoSuppression,
+    SoftNonMaximumSuppression,
+    compiled,
+    nms,
+    soft_nms,
+    suppression,
+)
+
+
+@pytest.fixture(params=["interpreted", "compiled"], scope="module", autouse=True)
+def way(request):
+    """Every test runs both ways."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "interpreted":
+            patch.setattr(compiled, "SMALL", np.inf)
+            patch.setattr(compiled, "PATIENCE", np.inf)
+            patch.setattr(suppression._mark_gone, "machine_code", None)
+            patch.setattr(suppression._weaken, "machine_code", None)
+        else:
+            patch.setattr(compiled, "SMALL", -1)
+            nms([0], [1], [1])  # compile before anything is timed
+            soft_nms([0], [1], [1])
+            assert suppression._mark_gone.machine_code is not None
+            assert suppression._weaken.machine_code is not None
+        yield request.param
 
 
 def pack(rows):
@@ -17,33 +44,80 @@ def unpack(detections):
     return list(zip(*(array.tolist() for array in detections), strict=True))
 
 
+def random_rows(n, seed, classes=3, duration=60.0):
+    rng = np.random.default_rng(seed)
+    start = rng.uniform(0, duration, n)
+    end = start + rng.exponential(5, n) + 0.01
+    return unpack(Detections(rng.integers(0, classes, n), start, end, rng.normal(0.5, 0.4, n)))
+
+
 # Few distinct values, so that ties, duplicates and touching intervals are common.
 times = st.integers(0, 12).map(lambda n: n / 2)
-detection = st.tuples(
-    st.integers(0, 2), times, times.map(lambda d: d + 0.5), st.sampled_from([-1.0, -0.2, 0.0, 0.1, 0.5, 0.9])
-).map(lambda d: (d[0], d[1], d[1] + d[2], d[3]))
+scores = st.sampled_from([-1.0, -0.2, 0.0, 0.1, 0.5, 0.9])
+detection = st.tuples(st.integers(0, 2), times, times, scores).map(lambda d: (d[0], d[1], d[1] + d[2] + 0.5, d[3]))
 lists = st.lists(detection, max_size=30)
 thresholds = st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.9, 1.0])
+suppressors = st.one_of(
+    st.builds(NonMaximumSuppression, thresholds, st.booleans()),
+    st.builds(SoftNonMaximumSuppression, st.sampled_from(["gaussian", "linear"]), across_classes=st.booleans()),
+    st.builds(NoSuppression),
+)
 
 
-@given(lists, thresholds)
-def test_equals_the_slow_twin(rows, threshold):
-    assert unpack(NonMaximumSuppression(threshold)(pack(rows))) == naive.nms(rows, threshold)
+@given(lists, thresholds, st.booleans())
+def test_nms_equals_the_slow_twin(rows, threshold, across):
+    assert unpack(NonMaximumSuppression(threshold, across)(pack(rows))) == naive.nms(rows, threshold, across)
 
 
-@given(lists, thresholds, st.randoms(use_true_random=False))
-def test_input_order_does_not_matter(rows, threshold, random):
-    shuffled = random.sample(rows, len(rows))
-    suppress = NonMaximumSuppression(threshold)
-    assert unpack(suppress(pack(rows))) == unpack(suppress(pack(shuffled)))
+@pytest.mark.parametrize("threshold", [0.0, 0.05, 0.3, 0.5, 0.7, 1.0])
+@pytest.mark.parametrize("across", [False, True])
+def test_nms_of_many_equals_the_slow_twin(threshold, across):
+    rows = random_rows(400, seed=0)
+    kept = unpack(NonMaximumSuppression(threshold, across)(pack(rows)))
+    assert kept == naive.nms(rows, threshold, across)
+    assert threshold == 1 or 0 < len(kept) < len(rows)
 
 
-@given(lists, thresholds)
-def test_kept_pairs_overlap_by_at_most_the_threshold(rows, threshold):
-    kept = unpack(NonMaximumSuppression(threshold)(pack(rows)))
+@given(lists, st.sampled_from(["gaussian", "linear"]), thresholds, st.sampled_from([0.0, 0.001, 0.2]), st.booleans())
+def test_soft_nms_equals_the_slow_twin(rows, decay, threshold, minimum, across):
+    got = unpack(SoftNonMaximumSuppression(decay, 0.5, threshold, minimum, across)(pack(rows)))
+    assert got == naive.soft_nms(rows, decay, 0.5, threshold, minimum, across)
+
+
+@pytest.mark.parametrize("decay", ["gaussian", "linear"])
+@pytest.mark.parametrize("across", [False, True])
+def test_soft_nms_of_many_equals_the_slow_twin(decay, across):
+    rows = random_rows(150, seed=1)
+    got = unpack(SoftNonMaximumSuppression(decay, minimum_score=0.1, across_classes=across)(pack(rows)))
+    assert got == naive.soft_nms(rows, decay, 0.5, 0.3, 0.1, across)
+    assert len(got) < len(rows)
+
+
+@given(lists, suppressors, st.randoms(use_true_random=False))
+def test_input_order_does_not_matter(rows, suppress, random):
+    assert unpack(suppress(pack(rows))) == unpack(suppress(pack(random.sample(rows, len(rows)))))
+
+
+@given(lists, thresholds, st.booleans())
+def test_kept_pairs_overlap_by_at_most_the_threshold(rows, threshold, across):
+    kept = unpack(NonMaximumSuppression(threshold, across)(pack(rows)))
     for i, a in enumerate(kept):
         for b in kept[:i]:
-            assert a[0] != b[0] or naive.tiou(a[1:3], b[1:3]) <= threshold
+            assert (a[0] != b[0] and not across) or naive.tiou(a[1:3], b[1:3]) <= threshold
+
+
+@given(lists)
+def test_soft_nms_raises_no_score_and_keeps_all_at_minimum_zero(rows):
+    start, end, score = (np.array(column) for column in list(zip(*rows, strict=True))[1:] or [[]] * 3)
+    kept, weakened = soft_nms(start, end, score, minimum_score=0.0)
+    assert sorted(kept) == list(range(len(rows)))
+    assert (weakened <= score[kept]).all()
+    assert (np.diff(weakened) <= 0).all()
+
+
+def test_none_keeps_all_best_first():
+    rows = [(1, 0.0, 1.0, 0.5), (0, 3.0, 4.0, 0.5), (0, 0.0, 9.0, -0.5), (2, 0.0, 1.0, 0.9), (0, 0.0, 1.0, 0.5)]
+    assert unpack(NoSuppression()(pack(rows))) == [rows[3], rows[4], rows[1], rows[0], rows[2]]
 
 
 def test_seconds_are_not_pixels():
@@ -54,38 +128,77 @@ def test_seconds_are_not_pixels():
 
 def test_negative_scores_and_class_zero_survive():
     rows = [(1, 0.0, 1.0, 0.5), (0, 0.0, 1.0, -0.5)]
-    assert unpack(NonMaximumSuppression()(pack(rows))) == rows
+    for suppress in (NonMaximumSuppression(), SoftNonMaximumSuppression(), NoSuppression()):
+        assert unpack(suppress(pack(rows))) == rows
 
 
 def test_touching_intervals_do_not_overlap():
     rows = [(0, 0.0, 1.0, 0.9), (0, 1.0, 2.0, 0.8)]
-    assert unpack(NonMaximumSuppression(0.0)(pack(rows))) == rows
+    for suppress in (NonMaximumSuppression(0.0), SoftNonMaximumSuppression("linear", threshold=0.0)):
+        assert unpack(suppress(pack(rows))) == rows
 
 
-def test_nothing_gives_nothing():
-    detections = NonMaximumSuppression()(pack([]))
+def test_the_threshold_itself_is_allowed():
+    rows = [(0, 0.0, 2.0, 0.9), (0, 1.0, 2.0, 0.8)]  # tIoU 1/2
+    assert len(unpack(NonMaximumSuppression(0.5)(pack(rows)))) == 2
+    assert len(unpack(NonMaximumSuppression(0.49)(pack(rows)))) == 1
+
+
+@pytest.mark.parametrize("suppress", [NonMaximumSuppression(), SoftNonMaximumSuppression(), NoSuppression()])
+def test_nothing_gives_nothing(suppress):
+    detections = suppress(pack([]))
     assert [array.dtype for array in detections] == [np.int64, np.float64, np.float64, np.float64]
+    assert all(array.shape == (0,) for array in detections)
+
+
+def test_one_detection_is_kept():
+    rows = [(7, 1.0, 2.0, 0.25)]
+    for suppress in (NonMaximumSuppression(), SoftNonMaximumSuppression(), NoSuppression()):
+        assert unpack(suppress(pack(rows))) == rows
+
+
+def test_functions_without_labels():
+    start, end, score = [1, 0, 0], [2, 3, 2], [0.5, 0.5, 0.5]
+    assert nms(start, end, score).tolist() == [2, 0]  # ties go to the earlier start, then the earlier end
+    kept, weakened = soft_nms(start, end, score, decay="linear", threshold=0.5)
+    assert kept.tolist() == [2, 0, 1]
+    assert weakened.tolist() == [0.5, 0.5, 0.5 * (1 - 2 / 3)]
     assert nms([], [], []).dtype == np.int64
 
 
-def test_ties_go_to_the_earlier_and_shorter():
-    assert nms([1, 0, 0], [2, 3, 2], [0.5, 0.5, 0.5], threshold=0.5).tolist() == [2, 0]
+def test_one_call_thins_a_whole_data_set():
+    videos = [random_rows(60, seed) for seed in range(4)]
+    C = 3
+    together = pack([(video * C + row[0], *row[1:]) for video, rows in enumerate(videos) for row in rows])
+    kept = together.take(nms(together.start, together.end, together.score, together.label))
+    for video, rows in enumerate(videos):
+        mine = kept.take(kept.label // C == video)
+        assert unpack(mine._replace(label=mine.label % C)) == unpack(NonMaximumSuppression()(pack(rows)))
 
 
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        (
-            [(0, 0, 1, 1), (4, 2, 2, 1)],
-            "detections must end after they start, got [2.0, 2.0) at 1 (class 4); drop zero-length intervals first",
-        ),
-        ([(3, 0, 1, np.nan)], "detections.score must be finite, got nan at 0 (class 3)"),
-        ([(3, 0, np.inf, 1)], "detections.end must be finite, got inf at 0 (class 3)"),
-    ],
-)
-def test_bad_values(rows, message):
+def test_input_is_left_alone():
+    detections = pack(random_rows(50, seed=2))
+    before = unpack(detections)
+    for suppress in (NonMaximumSuppression(), SoftNonMaximumSuppression(), NoSuppression()):
+        suppress(detections)
+    assert unpack(detections) == before
+
+
+BAD_ROWS = [
+    (
+        [(0, 0, 1, 1), (4, 2, 2, 1)],
+        "detections must end after they start, got [2.0, 2.0) at 1 (class 4); drop zero-length intervals first",
+    ),
+    ([(3, 0, 1, np.nan)], "detections.score must be finite, got nan at 0 (class 3)"),
+    ([(3, 0, np.inf, 1)], "detections.end must be finite, got inf at 0 (class 3)"),
+]
+
+
+@pytest.mark.parametrize(("rows", "message"), BAD_ROWS)
+@pytest.mark.parametrize("suppress", [NonMaximumSuppression(), SoftNonMaximumSuppression(), NoSuppression()])
+def test_bad_values(rows, message, suppress):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        NonMaximumSuppression()(pack(rows))
+        suppress(pack(rows))
 
 
 def test_bad_shapes_and_labels():
@@ -97,8 +210,17 @@ def test_bad_shapes_and_labels():
         nms([0], [1], [1], [0.5])
 
 
-@pytest.mark.parametrize("threshold", [-0.1, 1.1, np.nan])
-def test_bad_threshold(threshold):
-    message = f"threshold must be a tIoU in [0, 1], got {threshold}"
+@pytest.mark.parametrize(
+    ("suppress", "message"),
+    [
+        (NonMaximumSuppression(-0.1), "threshold must be a tIoU in [0, 1], got -0.1"),
+        (NonMaximumSuppression(np.nan), "threshold must be a tIoU in [0, 1], got nan"),
+        (SoftNonMaximumSuppression(threshold=1.1), "threshold must be a tIoU in [0, 1], got 1.1"),
+        (SoftNonMaximumSuppression("cosine"), "decay must be 'gaussian' or 'linear', got 'cosine'"),
+        (SoftNonMaximumSuppression(sigma=0), "sigma must be above 0, got 0"),
+        (SoftNonMaximumSuppression(minimum_score=-1), "minimum_score must be 0 or more, got -1"),
+    ],
+)
+def test_bad_options(suppress, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        nms([0], [1], [1], threshold=threshold)
+        suppress(pack([]))

@@ -6,15 +6,24 @@ Everything works on NumPy arrays; torch is needed for nothing but the gradient m
 from wtal_localize.activations import ActivationMaps, ClassActivationSequence, class_activation_sequence
 from wtal_localize.detections import Detections
 from wtal_localize.proposals import Threshold, propose
-from wtal_localize.suppression import NonMaximumSuppression, nms
+from wtal_localize.suppression import (
+    NonMaximumSuppression,
+    NoSuppression,
+    SoftNonMaximumSuppression,
+    nms,
+    soft_nms,
+)
 
 __all__ = [
     "ActivationMaps",
     "ClassActivationSequence",
     "Detections",
+    "NoSuppression",
     "NonMaximumSuppression",
+    "SoftNonMaximumSuppression",
     "Threshold",
     "class_activation_sequence",
     "nms",
     "propose",
+    "soft_nms",
 ]

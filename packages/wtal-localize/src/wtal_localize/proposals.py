@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence  # noqa: TC003 - the types of a component's options can be read at run time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np

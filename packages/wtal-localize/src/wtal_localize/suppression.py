@@ -2,69 +2,264 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from wtal_localize.compiled import Compiled
 from wtal_localize.detections import Detections, DetectionsLike, FloatArray, IntArray, checked
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
-
-def rank(start: FloatArray, end: FloatArray, score: FloatArray, label: IntArray) -> IntArray:
-    """The order in which detections are considered: score descending, then start, end and label ascending.
-
-    Only equal detections are left tied, so nothing depends on the order of the input.
-    """
-    return np.lexsort((label, end, start, -score))
+Decay = Literal["gaussian", "linear"]
 
 
 def nms(
-    start: ArrayLike, end: ArrayLike, score: ArrayLike, label: ArrayLike | None = None, threshold: float = 0.5
+    start: ArrayLike, end: ArrayLike, score: ArrayLike, label: ArrayLike | None = None, *, threshold: float = 0.5
 ) -> IntArray:
     """Greedy non-maximum suppression of half-open intervals.
 
     The best detection is kept, those of its class that overlap it by a tIoU above `threshold` go, and so on. Lengths
-    are end - start: seconds are not pixels, there is no + 1.
+    are end - start: seconds are not pixels, there is no + 1. Which of two equal scores is the better is settled by
+    label, then start, then end, the smaller first, so that nothing depends on the order of the input.
 
     Args:
         start: (N,) seconds.
         end: (N,) seconds, after start.
         score: (N,), of any sign.
-        label: (N,) integers; only equal labels suppress each other. None: all do.
+        label: (N,) integers; only equal labels suppress each other. `video * C + class` thins a whole data set at
+            once. None: all suppress each other.
         threshold: the tIoU in [0, 1] that two kept intervals of a class may reach.
 
     Returns:
-        Indices of the kept, best first: score descending, ties by start, end, label.
+        Indices of the kept, best first.
 
     Raises:
-        ValueError: threshold out of range; see also `Detections`.
+        ValueError: arrays of unequal length, values that are not finite, intervals that do not end after they start,
+            a threshold out of range.
         TypeError: labels that are not integers.
     """
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold must be a tIoU in [0, 1], got {threshold}")
-    if label is None:
-        label = np.zeros(np.shape(score), np.int64)
-    label, start, end, score = checked(Detections(*(np.asarray(v) for v in (label, start, end, score))))
-    order = rank(start, end, score, label)
-    keep = []
-    while order.size:
-        best, order = order[0], order[1:]
-        keep.append(best)
-        inner = np.minimum(end[best], end[order]) - np.maximum(start[best], start[order])
-        union = (end[best] - start[best]) + (end[order] - start[order]) - inner
-        order = order[(inner <= threshold * union) | (label[order] != label[best])]
-    return np.array(keep, np.int64)
+    _check_fraction("threshold", threshold)
+    return _greedy(_detections(start, end, score, label), threshold)
+
+
+def soft_nms(
+    start: ArrayLike,
+    end: ArrayLike,
+    score: ArrayLike,
+    label: ArrayLike | None = None,
+    *,
+    decay: Decay = "gaussian",
+    sigma: float = 0.5,
+    threshold: float = 0.3,
+    minimum_score: float = 0.001,
+) -> tuple[IntArray, FloatArray]:
+    """Soft-NMS (Bodla et al., ICCV 2017) of half-open intervals.
+
+    The best detection is taken, those of its class that overlap it are weakened, and so on: by exp(-tIoU^2 / sigma)
+    (`gaussian`), or by 1 - tIoU where the tIoU is above `threshold` (`linear`). Scores of zero or less are left alone:
+    a factor below one would raise them. Equal scores are settled as in `nms`.
+
+    Args:
+        start: (N,) seconds.
+        end: (N,) seconds, after start.
+        score: (N,), of any sign.
+        label: (N,) integers, as in `nms`.
+        decay: how overlap weakens.
+        sigma: the width of the Gaussian, above 0.
+        threshold: the tIoU in [0, 1] from which the linear decay sets in.
+        minimum_score: detections that were weakened to less than this go; 0 keeps all.
+
+    Returns:
+        Indices of the kept and their new scores, best first by the new scores.
+
+    Raises:
+        ValueError: as `nms`; an option out of range.
+        TypeError: labels that are not integers.
+    """
+    _check_soft(decay, sigma, threshold, minimum_score)
+    return _soft(_detections(start, end, score, label), decay, sigma, threshold, minimum_score)
 
 
 class NonMaximumSuppression:
-    """The suppressor `nms`: class by class; see `nms`."""
+    """The suppressor `nms`; see `nms`. Class-wise, or with `across_classes` all classes suppress each other."""
 
-    def __init__(self, threshold: float = 0.5) -> None:
+    def __init__(self, threshold: float = 0.5, across_classes: bool = False) -> None:
         self.threshold = threshold
+        self.across_classes = across_classes
 
     def __call__(self, detections: DetectionsLike) -> Detections:
         """The kept detections of one video, best first."""
-        kept = nms(detections.start, detections.end, detections.score, detections.label, self.threshold)
-        return checked(detections).take(kept)
+        _check_fraction("threshold", self.threshold)
+        detections = checked(detections)
+        return detections.take(_greedy(detections, self.threshold, self.across_classes))
+
+
+class SoftNonMaximumSuppression:
+    """The suppressor `soft-nms`; see `soft_nms`. Class-wise, or with `across_classes` all classes weaken each other."""
+
+    def __init__(
+        self,
+        decay: Decay = "gaussian",
+        sigma: float = 0.5,
+        threshold: float = 0.3,
+        minimum_score: float = 0.001,
+        across_classes: bool = False,
+    ) -> None:
+        self.decay = decay
+        self.sigma = sigma
+        self.threshold = threshold
+        self.minimum_score = minimum_score
+        self.across_classes = across_classes
+
+    def __call__(self, detections: DetectionsLike) -> Detections:
+        """The detections of one video with weakened scores, best first."""
+        _check_soft(self.decay, self.sigma, self.threshold, self.minimum_score)
+        detections = checked(detections)
+        kept, score = _soft(detections, self.decay, self.sigma, self.threshold, self.minimum_score, self.across_classes)
+        return detections.take(kept)._replace(score=score)
+
+
+class NoSuppression:
+    """The suppressor `none`: keeps every detection, best first."""
+
+    def __call__(self, detections: DetectionsLike) -> Detections:
+        """The same detections; equal scores by label, then start, then end."""
+        detections = checked(detections)
+        return detections.take(np.lexsort((detections.end, detections.start, detections.label, -detections.score)))
+
+
+def _check_fraction(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a tIoU in [0, 1], got {value}")
+
+
+def _check_soft(decay: str, sigma: float, threshold: float, minimum_score: float) -> None:
+    if decay not in ("gaussian", "linear"):
+        raise ValueError(f"decay must be 'gaussian' or 'linear', got {decay!r}")
+    if not 0 < sigma < math.inf:
+        raise ValueError(f"sigma must be above 0, got {sigma}")
+    _check_fraction("threshold", threshold)
+    if not 0 <= minimum_score < math.inf:
+        raise ValueError(f"minimum_score must be 0 or more, got {minimum_score}")
+
+
+def _detections(start: ArrayLike, end: ArrayLike, score: ArrayLike, label: ArrayLike | None) -> Detections:
+    if label is None:
+        label = np.zeros(np.shape(score), np.int64)
+    return checked(Detections(np.asarray(label), np.asarray(start), np.asarray(end), np.asarray(score)))
+
+
+def _greedy(detections: Detections, threshold: float, across_classes: bool = False) -> IntArray:
+    order, group, start, end, score = _by_time(detections, across_classes)
+    ranked = np.argsort(-score, kind="stable")
+    gone = np.zeros(len(order), np.bool_)
+    _mark_gone(len(order), ranked, group, start, end, threshold, gone)
+    kept: IntArray = order[ranked[~gone[ranked]]]
+    return kept
+
+
+def _soft(
+    detections: Detections,
+    decay: Decay,
+    sigma: float,
+    threshold: float,
+    minimum_score: float,
+    across_classes: bool = False,
+) -> tuple[IntArray, FloatArray]:
+    order, group, start, end, score = _by_time(detections, across_classes)
+    gone = np.zeros(len(order), np.bool_)
+    _weaken(len(order), group, start, end, decay == "gaussian", sigma, threshold, minimum_score, score, gone)
+    ranked = np.argsort(-score, kind="stable")
+    ranked = ranked[~gone[ranked]]
+    return order[ranked], score[ranked]
+
+
+def _by_time(
+    detections: Detections, across_classes: bool
+) -> tuple[IntArray, IntArray, FloatArray, FloatArray, FloatArray]:
+    """Indices sorted by group, start, end, and in that order the group, start, end and score.
+
+    Detections suppress each other within a group; a stable sort by score then settles ties by position.
+    """
+    label, start, end, score = detections
+    order = np.lexsort((label, end, start) if across_classes else (end, start, label))
+    group = np.zeros_like(label) if across_classes else label[order]
+    return order, group, start[order], end[order], score[order]
+
+
+@Compiled
+def _mark_gone(
+    ranked: IntArray, group: IntArray, start: FloatArray, end: FloatArray, threshold: float, gone: NDArray[np.bool_]
+) -> None:
+    for i in ranked:
+        if gone[i]:
+            continue
+        # Of those that start earlier, only j with start[j] > end[i] - length / threshold can overlap i by more than the
+        # threshold, for their union reaches from start[j] to end[i]; the slack covers rounding.
+        length = end[i] - start[i]
+        reach = length / threshold if threshold > 0 else math.inf
+        earliest = end[i] - reach - 1e-12 * (reach + abs(end[i]))
+        j = i - 1
+        while j >= 0 and group[j] == group[i] and start[j] > earliest:
+            inner = min(end[i], end[j]) - start[i]
+            if inner / (length + (end[j] - start[j]) - inner) > threshold:
+                gone[j] = True
+            j -= 1
+        j = i + 1
+        while j < len(start) and group[j] == group[i] and start[j] < end[i]:
+            inner = min(end[i], end[j]) - start[j]
+            if inner / (length + (end[j] - start[j]) - inner) > threshold:
+                gone[j] = True
+            j += 1
+
+
+@Compiled
+def _weaken(
+    group: IntArray,
+    start: FloatArray,
+    end: FloatArray,
+    gaussian: bool,
+    sigma: float,
+    threshold: float,
+    minimum_score: float,
+    score: FloatArray,
+    gone: NDArray[np.bool_],
+) -> None:
+    waiting = np.empty(len(group), np.int64)
+    first = 0
+    while first < len(group):
+        last, best = first, first
+        while last < len(group) and group[last] == group[first]:
+            waiting[last] = last
+            if score[last] > score[best]:
+                best = last
+            last += 1
+        left = last
+        while left > first:
+            i, best, n = best, -1, first
+            for w in range(first, left):
+                j = waiting[w]
+                if j == i:
+                    continue
+                inner = min(end[i], end[j]) - max(start[i], start[j])
+                factor = 1.0
+                if inner > 0 and score[j] > 0:
+                    tiou = inner / ((end[i] - start[i]) + (end[j] - start[j]) - inner)
+                    if gaussian:
+                        factor = math.exp(-tiou * tiou / sigma)
+                    elif tiou > threshold:
+                        factor = 1.0 - tiou
+                if factor < 1.0:
+                    score[j] *= factor
+                    if score[j] < minimum_score:
+                        gone[j] = True
+                        continue
+                waiting[n] = j
+                n += 1
+                if best < 0 or score[j] > score[best]:
+                    best = j
+            left = n
+        first = last
