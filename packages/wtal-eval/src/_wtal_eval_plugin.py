@@ -10,4 +10,6 @@ def wtal_evaluators() -> Mapping[str, str]:
     return {
         "activitynet": "wtal_eval:ActivityNet",
         "classification": "wtal_eval:Classification",
+        "thumos14": "wtal_eval:Thumos14",
+        "thumos14-11point": "wtal_eval:Thumos14ElevenPoint",
     }

@@ -1,0 +1,73 @@
+"""Video-level classification: does the set of detections say which actions a video shows?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .evaluation import Evaluation, counted, mean_over_classes, named
+from .intervals import (
+    AMBIGUOUS,
+    BoolArray,
+    DetectionsLike,
+    FloatArray,
+    SegmentsLike,
+    columns_of_detections,
+    columns_of_segments,
+)
+from .protocols import known_classes
+
+
+def average_precision(scores: FloatArray, positive: BoolArray) -> float:
+    """Non-interpolated average precision of one ranking: precision summed over the steps of recall.
+
+    Equal scores form one step, as no threshold parts them; so no order of ties exists that could matter.
+
+    Args:
+        scores: (V,), -inf allowed.
+        positive: (V,), at least one.
+    """
+    order = np.argsort(-scores, kind="stable")
+    scores, positive = scores[order], positive[order]
+    last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
+    hits = np.cumsum(positive)[last]
+    return float(np.sum(np.diff(hits, prepend=0) * hits / (last + 1)) / hits[-1])
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Video-level classification mAP, as detections imply it; times are not looked at.
+
+    A video's score for a class is the highest score of its detections of that class; without one it ranks below all
+    that have one. A video is positive for a class if ground truth has an instance of it. The mean over the classes that
+    have ground truth of `average_precision` is reported at the one threshold 0.0, which stands for "anywhere".
+    """
+
+    def __call__(
+        self,
+        ground_truth: Mapping[str, SegmentsLike],
+        detections: Mapping[str, DetectionsLike],
+        classes: Sequence[str],
+    ) -> Evaluation:
+        """Score detections per video; arguments and errors as `wtal_eval.match`."""
+        videos = tuple(sorted(ground_truth))
+        instances = columns_of_segments(ground_truth, videos, len(classes))
+        instances = instances.take(instances.label != AMBIGUOUS)
+        inside = {name: found for name, found in detections.items() if name in ground_truth}
+        rows, notes = known_classes(columns_of_detections(inside, videos, len(classes)), instances, classes)
+        if strangers := sorted(detections.keys() - inside.keys()):
+            notes += (
+                f"detections in {counted(len(strangers), 'video')} without ground truth left out: {named(strangers)}",
+            )
+        positive = np.zeros((len(classes), len(videos)), bool)
+        positive[instances.label, instances.video] = True
+        scores = np.full(positive.shape, -np.inf)
+        np.maximum.at(scores, (rows.label, rows.video), rows.score)
+        precisions = np.full((1, len(classes)), np.nan)
+        for c in np.flatnonzero(positive.any(axis=1)):
+            precisions[0, c] = average_precision(scores[c], positive[c])
+        return Evaluation(
+            "classification", tuple(classes), np.zeros(1), precisions, mean_over_classes(precisions), notes
+        )

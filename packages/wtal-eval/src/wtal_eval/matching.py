@@ -1,0 +1,144 @@
+"""Which detection found which instance: the one matching core of all protocols.
+
+Instances and detections meet only inside one video and one class. There, one side chooses in a fixed order, and each
+chooser takes the free interval of the other side that overlaps it most: detections choose by falling score
+(ActivityNet), or instances choose in their order (THUMOS). That is a serial dictatorship, and because every interval
+ranks its choosers alike, it is also the one stable matching; so `choose` lets all choosers of the data set propose at
+once, round after round, and needs as many rounds as the longest chain of displacements, not as many as choosers.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .intervals import BoolArray, Columns, FloatArray, IntArray
+
+PAIRS_AT_ONCE = 1 << 20
+"""Pairs examined in one step, which bounds the memory where a video has many instances and many detections."""
+
+
+class Pairs(NamedTuple):
+    """Overlapping pairs (P,) of a detection row and a ground-truth row, with their temporal IoU."""
+
+    detection: IntArray
+    instance: IntArray
+    tiou: FloatArray
+
+
+def temporal_iou(start: FloatArray, end: FloatArray, other_start: FloatArray, other_end: FloatArray) -> FloatArray:
+    """Intersection over union of intervals, elementwise (arrays of one shape); NaN where both have no length."""
+    intersection = np.maximum(np.minimum(end, other_end) - np.maximum(start, other_start), 0.0)
+    union = (other_end - other_start) + (end - start) - intersection
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tiou: FloatArray = intersection / union
+    return tiou
+
+
+def detection_order(detections: Columns) -> IntArray:
+    """Rows (N,) by class, then falling score; ties by video, start and end, so file order never decides."""
+    order = np.lexsort((-detections.score, detections.label))
+    score, label = detections.score[order], detections.label[order]
+    tied = np.zeros(order.size + 1, bool)
+    tied[1:-1] = (score[1:] == score[:-1]) & (label[1:] == label[:-1])
+    member = tied[1:] | tied[:-1]  # few rows are tied, and only they need the other keys
+    run = np.cumsum(~tied[:-1])[member]
+    rows = order[member]
+    order[member] = rows[np.lexsort((detections.end[rows], detections.start[rows], detections.video[rows], run))]
+    return order
+
+
+def overlapping_pairs(detections: Columns, instances: Columns, classes: int, least: float) -> Pairs:
+    """Pairs of one video and one class whose temporal IoU is at least `least`.
+
+    `instances` must lie sorted by video, then label.
+    """
+    group = instances.video * classes + instances.label
+    wanted = detections.video * classes + detections.label
+    first = np.searchsorted(group, wanted)
+    count = np.searchsorted(group, wanted, side="right") - first
+    return _pairs(detections, instances, first, count, least)
+
+
+def touches(detections: Columns, intervals: Columns) -> BoolArray:
+    """Whether a detection (N,) overlaps any of the intervals of its video, of whatever class, for some time.
+
+    `intervals` must lie sorted by video.
+    """
+    first = np.searchsorted(intervals.video, detections.video)
+    count = np.searchsorted(intervals.video, detections.video, side="right") - first
+    touched = np.zeros(detections.video.size, bool)
+    touched[_pairs(detections, intervals, first, count, np.nextafter(0.0, 1.0)).detection] = True
+    return touched
+
+
+def by_detection(pairs: Pairs, detections: Columns, instances: Columns) -> Pairs:
+    """The pairs by detection, for each the instances of falling tIoU.
+
+    Equal tIoU happens: a long detection covers two instances of one length. The instance that lies closer to an end of
+    the detection goes first, then the one with the smaller row. The reference implementation leaves this open.
+    """
+    offset = np.minimum(
+        np.abs(detections.start[pairs.detection] - instances.start[pairs.instance]),
+        np.abs(detections.end[pairs.detection] - instances.end[pairs.instance]),
+    )
+    return _take(pairs, np.lexsort((pairs.instance, offset, -pairs.tiou, pairs.detection)))
+
+
+def by_instance(pairs: Pairs) -> Pairs:
+    """The pairs by instance, for each the detections of falling tIoU, of equal ones the one with the smaller row."""
+    return _take(pairs, np.lexsort((pairs.detection, -pairs.tiou, pairs.instance)))
+
+
+def _take(pairs: Pairs, rows: IntArray) -> Pairs:
+    return Pairs(pairs.detection[rows], pairs.instance[rows], pairs.tiou[rows])
+
+
+def _pairs(detections: Columns, intervals: Columns, first: IntArray, count: IntArray, least: float) -> Pairs:
+    rows = np.flatnonzero(count)
+    total = np.cumsum(count[rows])
+    steps = np.searchsorted(total, np.arange(PAIRS_AT_ONCE, total[-1] if total.size else 0, PAIRS_AT_ONCE))
+    found: list[tuple[IntArray, IntArray, FloatArray]] = []
+    for some in np.split(rows, np.unique(steps)):
+        detection = np.repeat(some, count[some])
+        before = np.cumsum(count[some]) - count[some]
+        instance = np.arange(detection.size) + np.repeat(first[some] - before, count[some])
+        tiou = temporal_iou(
+            detections.start[detection], detections.end[detection], intervals.start[instance], intervals.end[instance]
+        )
+        kept = tiou >= least
+        found.append((detection[kept], instance[kept], tiou[kept]))
+    return Pairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+def choose(chooser: IntArray, choice: IntArray, choosers: int, choices: int) -> IntArray:
+    """Serial dictatorship: in order of their index, choosers take their best free choice.
+
+    Args:
+        chooser: (P,) who may choose, in [0, choosers), rising; a smaller index chooses earlier.
+        choice: (P,) what, in [0, choices); each chooser's choices from the best to the worst.
+        choosers: Number of choosers.
+        choices: Number of choices.
+
+    Returns:
+        What each chooser took (choosers,), or -1.
+    """
+    bounds = np.searchsorted(chooser, np.arange(choosers + 1))
+    pointer, end = bounds[:-1].copy(), bounds[1:]
+    nobody = choosers
+    holder = np.full(choices, nobody)
+    active = np.flatnonzero(pointer < end)
+    while active.size:
+        wanted = choice[pointer[active]]
+        before = holder[wanted]
+        np.minimum.at(holder, wanted, active)
+        won = holder[wanted] == active
+        displaced = before[won & (before != nobody)]
+        active = np.concatenate((active[~won], displaced))
+        pointer[active] += 1
+        active = active[pointer[active] < end[active]]
+    taken = np.full(choosers, -1)
+    held = np.flatnonzero(holder != nobody)
+    taken[holder[held]] = held
+    return taken

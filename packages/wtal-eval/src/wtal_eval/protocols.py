@@ -1,0 +1,261 @@
+"""The detection protocols: data on one matching core.
+
+Sources: `activitynet` is the evaluation of the ActivityNet challenge (Caba Heilbron et al., CVPR 2015), `thumos14` and
+`thumos14-11point` are the kits of the THUMOS challenge (Idrees et al., CVIU 2017; its kits of 2015 and 2014).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import precision
+from .evaluation import (
+    Evaluation,
+    checked_thresholds,
+    counted,
+    mean_over_classes,
+    named,
+    threshold_range,
+)
+from .intervals import (
+    AMBIGUOUS,
+    BoolArray,
+    Columns,
+    DetectionsLike,
+    FloatArray,
+    IntArray,
+    SegmentsLike,
+    columns_of_detections,
+    columns_of_segments,
+)
+from .matching import by_detection, by_instance, choose, detection_order, overlapping_pairs, touches
+
+ACTIVITYNET_THRESHOLDS = tuple(float(t) for t in threshold_range(0.5, 0.95, 0.05))
+THUMOS14_THRESHOLDS = tuple(float(t) for t in threshold_range(0.1, 0.9, 0.1))
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What tells one detection protocol from another.
+
+    Attributes:
+        name: The protocol's name.
+        tiou_thresholds: Those of the benchmark.
+        instances_choose: Whether instances, in their order, choose among the detections (THUMOS), or detections, by
+            falling score, among the instances (ActivityNet).
+        strict: Whether a match needs a tIoU above the threshold, or at least the threshold.
+        forgives_ambiguous: Whether a detection without a match that touches an ambiguous interval is dropped.
+        average_precision: Maps the precision at the true positives and the number of instances to one number.
+    """
+
+    name: str
+    tiou_thresholds: tuple[float, ...]
+    instances_choose: bool
+    strict: bool
+    forgives_ambiguous: bool
+    average_precision: Callable[[FloatArray, int], float]
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("activitynet", ACTIVITYNET_THRESHOLDS, False, False, False, precision.interpolated),
+        Protocol("thumos14", THUMOS14_THRESHOLDS, True, True, True, precision.at_true_positives),
+        Protocol("thumos14-11point", THUMOS14_THRESHOLDS, True, True, True, precision.eleven_point),
+    )
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Matching:
+    """The detections of a subset in the order in which they count, and what each of them found.
+
+    Attributes:
+        protocol: The protocol that matched.
+        videos: Sorted names of the V videos that have ground truth or detections.
+        classes: Names of the C classes.
+        tiou_thresholds: (K,) rising.
+        instances: The ground truth, without ambiguous intervals, as columns (G,).
+        detections: The counted detections as columns (N,): by class, then falling score.
+        found: (K, N) the row of `instances` that a detection found, or -1.
+        ambiguous: (N,) whether a detection without a match is dropped instead of counting as false.
+        notes: What was left out and why.
+    """
+
+    protocol: Protocol
+    videos: tuple[str, ...]
+    classes: tuple[str, ...]
+    tiou_thresholds: FloatArray
+    instances: Columns
+    detections: Columns
+    found: IntArray
+    ambiguous: BoolArray
+    notes: tuple[str, ...]
+
+    @property
+    def instances_per_class(self) -> IntArray:
+        """The number of instances (C,)."""
+        return np.bincount(self.instances.label, minlength=len(self.classes))
+
+    def evaluate(self) -> Evaluation:
+        """Average precision of every class at every threshold."""
+        average_precision = np.full((len(self.tiou_thresholds), len(self.classes)), np.nan)
+        instances = self.instances_per_class
+        present = np.flatnonzero(instances)
+        starts = np.searchsorted(self.detections.label, np.arange(len(self.classes) + 1))
+        for k, found in enumerate(self.found):
+            hits = np.flatnonzero(found >= 0)
+            dropped = np.concatenate(([0], np.cumsum(self.ambiguous & (found < 0))))
+            bounds = np.searchsorted(hits, starts)
+            for c in present:
+                mine = hits[bounds[c] : bounds[c + 1]]
+                counted_so_far = (mine + 1 - starts[c]) - (dropped[mine] - dropped[starts[c]])
+                precisions = np.arange(1, mine.size + 1) / counted_so_far
+                average_precision[k, c] = self.protocol.average_precision(precisions, int(instances[c]))
+        return Evaluation(
+            self.protocol.name,
+            self.classes,
+            self.tiou_thresholds,
+            average_precision,
+            mean_over_classes(average_precision),
+            self.notes,
+        )
+
+
+def match(
+    ground_truth: Mapping[str, SegmentsLike],
+    detections: Mapping[str, DetectionsLike],
+    classes: Sequence[str],
+    protocol: Protocol,
+    tiou_thresholds: ArrayLike | None = None,
+) -> Matching:
+    """Match the detections of a subset with its ground truth.
+
+    Args:
+        ground_truth: Per video of the subset, label (n,) in [0, C) or `AMBIGUOUS`, start (n,) and end (n,).
+        detections: Per video, label (m,) in [0, C), start (m,), end (m,) and score (m,).
+        classes: Names of the C classes.
+        protocol: One of `PROTOCOLS`.
+        tiou_thresholds: (K,) in [0, 1]; the benchmark's if omitted.
+
+    Raises:
+        TypeError: If an array holds the wrong type.
+        ValueError: If an array has the wrong shape, a label is out of range, an interval ends before it starts, or a
+            number is not finite.
+    """
+    classes = tuple(classes)
+    thresholds = checked_thresholds(protocol.tiou_thresholds if tiou_thresholds is None else tiou_thresholds)
+    videos = tuple(sorted({*ground_truth, *detections}))
+    annotated = columns_of_segments(ground_truth, videos, len(classes))
+    instances = annotated.take(annotated.label != AMBIGUOUS)
+    forgiven = annotated.take(annotated.label == AMBIGUOUS)
+    rows, notes = known_classes(columns_of_detections(detections, videos, len(classes)), instances, classes)
+    strangers = np.array([name not in ground_truth for name in videos], bool)
+    if (outside := strangers[rows.video]).any():
+        names = [videos[i] for i in np.unique(rows.video[outside])]
+        notes += (
+            f"{counted(int(outside.sum()), 'detection')} in {counted(len(names), 'video')} without ground truth "
+            f"{'counts' if outside.sum() == 1 else 'count'} as false: {named(names)}",
+        )
+    if forgiven.label.size and not protocol.forgives_ambiguous:
+        notes += (f"{counted(forgiven.label.size, 'ambiguous interval')} not used: {protocol.name} does not know them",)
+
+    # The order of the ground truth decides what THUMOS matches; elsewhere it must not decide anything.
+    keys = (instances.label, instances.video)
+    instances = instances.take(
+        np.lexsort(keys if protocol.instances_choose else (instances.end, instances.start, *keys))
+    )
+    rows = rows.take(detection_order(rows))
+    pairs = overlapping_pairs(rows, instances, len(classes), thresholds[0])
+    pairs = by_instance(pairs) if protocol.instances_choose else by_detection(pairs, rows, instances)
+    found = np.full((thresholds.size, rows.label.size), -1)
+    for k, threshold in enumerate(thresholds):
+        kept = pairs.tiou > threshold if protocol.strict else pairs.tiou >= threshold
+        detection, instance = pairs.detection[kept], pairs.instance[kept]
+        if protocol.instances_choose:
+            taken = choose(instance, detection, instances.label.size, rows.label.size)
+            winners = np.flatnonzero(taken >= 0)
+            found[k, taken[winners]] = winners
+        else:
+            found[k] = choose(detection, instance, rows.label.size, instances.label.size)
+    ambiguous = touches(rows, forgiven) if protocol.forgives_ambiguous else np.zeros(rows.label.size, bool)
+    return Matching(protocol, videos, classes, thresholds, instances, rows, found, ambiguous, notes)
+
+
+def known_classes(rows: Columns, instances: Columns, classes: Sequence[str]) -> tuple[Columns, tuple[str, ...]]:
+    """The detections of classes that have ground truth, and notes on the others."""
+    notes: list[str] = []
+    without = np.bincount(instances.label, minlength=len(classes)) == 0
+    if (lost := without[rows.label]).any():
+        labels = np.unique(rows.label[lost])
+        notes.append(
+            f"{counted(int(lost.sum()), 'detection')} left out, of {counted(labels.size, 'class', 'classes')} without "
+            f"ground truth: {named([classes[i] for i in labels])}"
+        )
+        rows = rows.take(~lost)
+    if not rows.label.size:
+        notes.append("no detection to score: every average precision is 0")
+    return rows, tuple(notes)
+
+
+@dataclass(frozen=True)
+class _Detection:
+    """Calls `match` under one protocol."""
+
+    tiou_thresholds: Sequence[float] | None = None
+
+    @property
+    def _protocol(self) -> Protocol:
+        raise NotImplementedError
+
+    def __call__(
+        self,
+        ground_truth: Mapping[str, SegmentsLike],
+        detections: Mapping[str, DetectionsLike],
+        classes: Sequence[str],
+    ) -> Evaluation:
+        """Score detections per video; arguments and errors as `match`."""
+        return match(ground_truth, detections, classes, self._protocol, self.tiou_thresholds).evaluate()
+
+
+@dataclass(frozen=True)
+class ActivityNet(_Detection):
+    """The protocol `activitynet`: what most papers use, THUMOS14 papers included.
+
+    Args:
+        tiou_thresholds: (K,) in [0, 1]; 0.5:0.05:0.95 if omitted.
+    """
+
+    @property
+    def _protocol(self) -> Protocol:
+        return PROTOCOLS["activitynet"]
+
+
+@dataclass(frozen=True)
+class Thumos14(_Detection):
+    """The protocol `thumos14`, of the challenge's 2015 kit.
+
+    Args:
+        tiou_thresholds: (K,) in [0, 1]; 0.1:0.1:0.9 if omitted.
+    """
+
+    @property
+    def _protocol(self) -> Protocol:
+        return PROTOCOLS["thumos14"]
+
+
+@dataclass(frozen=True)
+class Thumos14ElevenPoint(_Detection):
+    """The protocol `thumos14-11point`, of the challenge's 2014 kit.
+
+    Args:
+        tiou_thresholds: (K,) in [0, 1]; 0.1:0.1:0.9 if omitted.
+    """
+
+    @property
+    def _protocol(self) -> Protocol:
+        return PROTOCOLS["thumos14-11point"]
