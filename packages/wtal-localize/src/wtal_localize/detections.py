@@ -60,7 +60,15 @@ def checked(detections: DetectionsLike) -> Detections:
     if label.ndim != 1 or any(array.shape != label.shape for array in times):
         shapes = ", ".join(str(array.shape) for array in (label, *times))
         raise ValueError(f"detections: label, start, end and score must have one shape (N,), got {shapes}")
-    for name, array in zip(("start", "end", "score"), times, strict=True):
+    length = end - start
+    if not (((length > 0) & (length < np.inf)).all() and np.isfinite(score).all()):
+        _explain(label, start, end, score)
+    return Detections(label, start, end, score)
+
+
+def _explain(label: IntArray, start: FloatArray, end: FloatArray, score: FloatArray) -> None:
+    """Raise for the first value that is not finite or interval that does not end after its start."""
+    for name, array in (("start", start), ("end", end), ("score", score)):
         bad = ~np.isfinite(array)
         if bad.any():
             n = int(np.argmax(bad))
@@ -72,4 +80,3 @@ def checked(detections: DetectionsLike) -> Detections:
             f"detections must end after they start, got [{start[n]}, {end[n]}) at {n} (class {label[n]}); "
             "drop zero-length intervals first"
         )
-    return Detections(label, start, end, score)
