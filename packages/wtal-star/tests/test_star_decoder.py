@@ -381,6 +381,23 @@ def test_bad_inputs_are_named():
             model(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"modules": "ram"}, "modules must be a list of 'sparsity', 'coverage' and 'ram', got 'ram'"),
+        ({"modules": ["cov"]}, "modules must be a list of 'sparsity', 'coverage' and 'ram', got ['cov']"),
+        ({"ram": -1.0}, "ram is the weight of a loss and must be 0 or more, got -1.0"),
+        ({"coverage": float("nan")}, "coverage is the weight of a loss and must be 0 or more, got nan"),
+        ({"max_steps": 0}, "max_steps must be 1 or more, got 0"),
+        ({"beam_width": 0}, "beam_width must be 1 or more, got 0"),
+        ({"label_order": "name"}, "label_order must be 'class' or 'count', got 'name'"),
+    ],
+)
+def test_options_out_of_range_are_named(options, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Star(6, 4, Norm(), **options)
+
+
 def test_loss_wants_the_targets_of_the_decoding():
     model = small()
     features, mask = batch([5, 3, 1])

@@ -7,6 +7,7 @@ ends a label sequence, and stands for "no label yet" before the first step.
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Module = Literal["sparsity", "coverage", "ram"]
-MODULES: tuple[Module, ...] = ("sparsity", "coverage", "ram")
 
 
 def energy(features: Tensor, state: Tensor, weight: Tensor, gate: Tensor | None = None) -> Tensor:
@@ -185,6 +185,16 @@ class Star(nn.Module):
         self.num_classes = num_classes
         self.aggregator = aggregator
         weights: dict[Module, float] = {"sparsity": sparsity, "coverage": coverage, "ram": ram}
+        if isinstance(modules, str) or not set(modules) <= set(weights):
+            raise ValueError(f"modules must be a list of 'sparsity', 'coverage' and 'ram', got {modules!r}")
+        for module, weight in weights.items():
+            if not 0 <= weight < math.inf:
+                raise ValueError(f"{module} is the weight of a loss and must be 0 or more, got {weight}")
+        for option, value in {"max_steps": max_steps, "beam_width": beam_width}.items():
+            if value < 1:
+                raise ValueError(f"{option} must be 1 or more, got {value}")
+        if label_order not in ("class", "count"):
+            raise ValueError(f"label_order must be 'class' or 'count', got {label_order!r}")
         self.weights = {name: weight for name, weight in weights.items() if name in modules and weight != 0}
         self.length_normalized = length_normalized
         self.label_order = label_order
@@ -262,7 +272,8 @@ class Star(nn.Module):
             raise ValueError(
                 f"mask must be bool of shape {tuple(features.shape[:2])}, got {mask.dtype} of {tuple(mask.shape)}"
             )
-        features = torch.where(mask[..., None], features, 0)
+        else:
+            features = torch.where(mask[..., None], features, 0)
         return Context(
             features,
             self.feature_map(features),
