@@ -12,7 +12,7 @@ def wtal_activations() -> Mapping[str, str]:
 
 @hookimpl
 def wtal_proposers() -> Mapping[str, str]:
-    return {"threshold": "wtal_localize:Threshold"}
+    return {"threshold": "wtal_localize:Threshold", "multi-threshold": "wtal_localize:MultiThreshold"}
 
 
 @hookimpl

@@ -1,5 +1,6 @@
 """Slow, obvious twins of the fast paths."""
 
+from itertools import pairwise
 from math import exp
 
 import numpy as np
@@ -18,22 +19,85 @@ def cas(features, attention, weight):
     return [[p * sigmoid(sum(row * x)) for p, x in zip(attention, features, strict=True)] for row in weight]
 
 
-def propose(activation, class_scores, edges, thresholds, class_threshold, score):
-    classes = [c for c, s in enumerate(class_scores) if s >= class_threshold] or [int(np.argmax(class_scores))]
-    found = set()
-    for c in classes:
-        for threshold in thresholds:
-            level = threshold * max(activation[c])
+def upsample(row, factor):
+    T, result = len(row), []
+    for i in range(T * factor):
+        centre = min(max((i + 0.5) / factor - 0.5, 0), T - 1)
+        left = min(int(centre), max(T - 2, 0))
+        right = min(left + 1, T - 1)
+        result.append(row[left] + (row[right] - row[left]) * (centre - left))
+    return result
+
+
+def runs(row, level, edges, bridge, minimum_length):
+    found, first = [], None
+    for i, value in enumerate([*row, -1.0]):
+        inside = value >= level and value > 0
+        if inside and first is None:
+            first = i
+        if not inside and first is not None:
+            if found and edges[first] - edges[found[-1][1]] <= bridge * (1 + 1e-9):
+                first = found.pop()[0]
+            found.append((first, i))
             first = None
-            for i, value in enumerate([*activation[c], -1.0]):
-                inside = value >= level and value > 0
-                if inside and first is None:
-                    first = i
-                if not inside and first is not None:
-                    found.add((c, first, i))
-                    first = None
-    scores = {"mean": np.mean, "max": np.max}
-    return [(c, edges[i], edges[j], scores[score](activation[c][i:j])) for c, i, j in sorted(found)]
+    return [(i, j) for i, j in found if edges[j] - edges[i] >= minimum_length * (1 - 1e-9)]
+
+
+def outer_mean(row, first, last):
+    """Mean over a quarter of the length on both sides, snippet by snippet."""
+    margin, total, size = (last - first) / 4, 0.0, 0.0
+    for i, value in enumerate(row):
+        for low, high in ((first - margin, first), (last, last + margin)):
+            covered = max(0.0, min(i + 1, high) - max(i, low))
+            total += covered * value
+            size += covered
+    return total / size if size else 0.0
+
+
+def propose(
+    activation,
+    class_scores,
+    edges,
+    threshold=(0.2,),
+    rule="maximum",
+    class_threshold=0.1,
+    score="mean",
+    class_score="ignore",
+    class_weight=0.2,
+    upsampling=1,
+    bridge=0.0,
+    minimum_length=0.0,
+    attention=None,
+    attention_threshold=(),
+):
+    classes = [c for c, s in enumerate(class_scores) if s >= class_threshold] or [int(np.argmax(class_scores))]
+    times = [a + (b - a) / upsampling * k for a, b in pairwise(edges) for k in range(upsampling)]
+    times.append(edges[-1])
+    found = []
+    for c in classes:
+        row, intervals = upsample(activation[c], upsampling), set()
+        for fraction in threshold:
+            level = {
+                "maximum": fraction * max(row),
+                "range": min(row) + fraction * (max(row) - min(row)),
+                "absolute": fraction,
+            }[rule]
+            if rule == "range":
+                level = min(level, max(row))
+            intervals.update(runs(row, level, times, bridge, minimum_length))
+        for level in attention_threshold:
+            intervals.update(runs(upsample(attention[c], upsampling), level, times, bridge, minimum_length))
+        for first, last in sorted(intervals):
+            value = max(row[first:last]) if score == "max" else sum(row[first:last]) / (last - first)
+            if score == "outer-inner-contrast":
+                value -= outer_mean(row, first, last)
+            value = {
+                "ignore": value,
+                "multiply": value * class_scores[c],
+                "add": value + class_weight * class_scores[c],
+            }[class_score]
+            found.append((c, times[first], times[last], value))
+    return found
 
 
 def better_first(detections, across):

@@ -5,70 +5,159 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wtal_localize import Threshold, propose
+from wtal_localize import MultiThreshold, Threshold, proposals, propose
 
 
-def rows(detections):
+def unpack(detections):
     return list(zip(*(array.tolist() for array in detections), strict=True))
+
+
+@st.composite
+def curves(draw, C, T):
+    values = st.sampled_from([0.0, 0.1, 0.2, 0.25, 0.5, 0.7, 1.0])  # few values, many ties
+    return np.array(draw(st.lists(values, min_size=C * T, max_size=C * T))).reshape(C, T)
 
 
 @st.composite
 def videos(draw):
     C, T = draw(st.integers(1, 4)), draw(st.integers(1, 12))
-    values = st.sampled_from([0.0, 0.1, 0.2, 0.25, 0.5, 0.7, 1.0])  # few values, many ties
-    activation = np.array(draw(st.lists(values, min_size=C * T, max_size=C * T))).reshape(C, T)
     scores = np.array(draw(st.lists(st.sampled_from([0.0, 0.05, 0.1, 0.9]), min_size=C, max_size=C)))
-    edges = np.cumsum(draw(st.lists(st.floats(0.01, 3), min_size=T + 1, max_size=T + 1)))
-    return activation, scores, edges
+    lengths = st.sampled_from([0.5, 1.0, 1.3, 2.0])
+    edges = np.cumsum(draw(st.lists(lengths, min_size=T + 1, max_size=T + 1)))
+    return {"activation": draw(curves(C, T)), "class_scores": scores, "edges": edges, "attention": draw(curves(C, T))}
 
 
-fractions = st.floats(0, 1)
-score_names = st.sampled_from(["mean", "max"])
+levels = st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.35, 0.5, 0.9, 1.0]), min_size=1, max_size=4)
+options = st.fixed_dictionaries(
+    {},
+    optional={
+        "rule": st.sampled_from(["maximum", "range", "absolute"]),
+        "class_threshold": st.sampled_from([0.0, 0.5, 1.0]),
+        "score": st.sampled_from(["mean", "max", "outer-inner-contrast"]),
+        "class_score": st.sampled_from(["ignore", "multiply", "add"]),
+        "class_weight": st.sampled_from([0.0, 1.0]),
+        "upsampling": st.sampled_from([2, 4, 8]),
+        "bridge": st.sampled_from([0.5, 1.0, 5.0]),
+        "minimum_length": st.sampled_from([0.5, 1.0, 5.0]),
+        "attention_threshold": levels,
+    },
+)
 
 
-@given(videos(), st.lists(fractions, min_size=1, max_size=4), st.sampled_from([0.0, 0.1, 1.0]), score_names)
-def test_equals_the_slow_twin(video, thresholds, class_threshold, score):
-    got = rows(Threshold(thresholds, class_threshold, score)(*video))
-    expected = naive.propose(*video, thresholds, class_threshold, score)
-    assert [row[:3] for row in got] == [row[:3] for row in expected]
-    np.testing.assert_allclose([row[3] for row in got], [row[3] for row in expected], rtol=1e-12)
+@given(videos(), levels, options)
+def test_equals_the_slow_twin(video, threshold, chosen):
+    got = unpack(propose(**video, threshold=threshold, **chosen))
+    expected = naive.propose(**video, threshold=threshold, **chosen)
+    assert [row[0] for row in got] == [row[0] for row in expected]
+    np.testing.assert_allclose(np.reshape(got, (-1, 4)), np.reshape(expected, (-1, 4)), rtol=1e-12, atol=1e-12)
 
 
-@given(videos(), fractions, fractions)
-def test_thresholds_nest_inside_the_video(video, one, other):
-    low, high = (rows(propose(*video, threshold=f)) for f in sorted((one, other)))
+def test_blocks_change_nothing(monkeypatch):
+    rng = np.random.default_rng(0)
+    video = (rng.random((3, 40)), rng.random(3), np.arange(41.0))
+    whole = unpack(MultiThreshold()(*video))
+    monkeypatch.setattr(proposals, "BLOCK", 1)
+    assert unpack(MultiThreshold()(*video)) == whole
+    assert len(whole) > 50
+
+
+@given(videos(), levels, options)
+def test_components_are_the_function(video, threshold, chosen):
+    attention = video.pop("attention")
+    attention_threshold = chosen.pop("attention_threshold", ())
+    expected = unpack(propose(**video, threshold=threshold, **chosen))
+    assert unpack(Threshold(threshold, **chosen)(**video)) == expected
+    chosen = {"score": "mean", "class_score": "ignore", **chosen, "attention_threshold": attention_threshold}
+    expected = unpack(propose(**video, attention=attention, threshold=threshold, **chosen))
+    assert unpack(MultiThreshold(threshold, **chosen)(**video, attention=attention)) == expected
+
+
+@given(videos(), st.floats(0, 1), st.floats(0, 1), options)
+def test_thresholds_nest_inside_the_video(video, one, other, chosen):
+    chosen.pop("attention_threshold", None)
+    low, high = (unpack(propose(**video, threshold=f, **chosen)) for f in sorted((one, other)))
     for label, start, end, _ in high:
-        assert video[2][0] <= start < end <= video[2][-1]
+        assert video["edges"][0] <= start < end <= video["edges"][-1]
         assert any(label == c and s <= start and end <= e for c, s, e, _ in low)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.2, 1.0, [0.1, 0.9]])
+@pytest.mark.parametrize("rule", ["maximum", "range"])
+@pytest.mark.parametrize("upsampling", [1, 3])
 @pytest.mark.parametrize("T", [1, 5])
-def test_constant_activation_is_one_proposal(threshold, T):
-    detections = propose(np.full((1, T), 0.3), [1.0], np.arange(T + 1) * 2.0, threshold=threshold)
-    assert rows(detections) == [(0, 0.0, 2.0 * T, pytest.approx(0.3, rel=1e-15))]
+def test_constant_activation_is_one_proposal(threshold, rule, upsampling, T):
+    edges = np.arange(T + 1) * 2.0
+    detections = propose(np.full((1, T), 0.3), [1.0], edges, threshold=threshold, rule=rule, upsampling=upsampling)
+    assert unpack(detections) == [(0, 0.0, 2.0 * T, pytest.approx(0.3, rel=1e-15))]
+
+
+@pytest.mark.parametrize(("threshold", "count"), [(0.0, 1), (0.3, 1), (0.31, 0)])
+def test_constant_activation_under_an_absolute_level(threshold, count):
+    assert (
+        len(unpack(propose(np.full((1, 5), 0.3), [1.0], np.arange(6), threshold=threshold, rule="absolute"))) == count
+    )
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.2, 1.0])
-def test_zero_activation_is_none(threshold):
-    assert rows(propose(np.zeros((2, 5)), [1.0, 1.0], np.arange(6), threshold=threshold)) == []
+@pytest.mark.parametrize("rule", ["maximum", "range", "absolute"])
+def test_zero_activation_is_none(threshold, rule):
+    assert unpack(propose(np.zeros((2, 5)), [1.0, 1.0], np.arange(6), threshold=threshold, rule=rule)) == []
 
 
 @pytest.mark.parametrize("shape", [(3, 0), (0, 4), (0, 0)])
-def test_empty_video_and_no_classes(shape):
+@pytest.mark.parametrize("proposer", [Threshold(), Threshold(upsampling=4, bridge=1), MultiThreshold()])
+def test_empty_video_and_no_classes(shape, proposer):
     C, T = shape
-    detections = propose(np.zeros(shape), np.ones(C), np.arange(T + 1))
+    detections = proposer(np.zeros(shape), np.ones(C), np.arange(T + 1))
     assert [array.dtype for array in detections] == [np.int64, np.float64, np.float64, np.float64]
     assert all(array.shape == (0,) for array in detections)
 
 
 def test_arg_max_class_is_kept_when_none_passes():
     activation = np.ones((3, 2))
-    assert rows(propose(activation, [0.01, 0.05, 0.05], [0, 1, 2])) == [(1, 0.0, 2.0, 1.0)]
-    assert [row[0] for row in rows(propose(activation, [0.1, 0.05, 0.3], [0, 1, 2]))] == [0, 2]
+    assert unpack(propose(activation, [0.01, 0.05, 0.05], [0, 1, 2])) == [(1, 0.0, 2.0, 1.0)]
+    assert [row[0] for row in unpack(propose(activation, [0.1, 0.05, 0.3], [0, 1, 2]))] == [0, 2]
+
+
+def test_the_thresholds_of_maan_for_activitynet():
+    curve, edges = [[0.1, 0.3, 1.0, 0.16, 0.12, 0.06, 0.0]], np.arange(8)
+    found = unpack(propose(curve, [1.0], edges, threshold=[0.2, 0.15, 0.1, 0.05]))
+    assert [row[1:3] for row in found] == [(0, 5), (0, 6), (1, 3), (1, 4)]
+
+
+def test_outer_inner_contrast_by_hand():
+    curve, edges = [[0.0, 0.2, 1.0, 1.0, 0.6, 0.6, 0.4, 0.0]], np.arange(9)
+    (found,) = unpack(propose(curve, [0.5], edges, threshold=0.5, score="outer-inner-contrast"))
+    assert found == (0, 2.0, 6.0, pytest.approx(0.8 - (0.2 + 0.4) / 2))
+    added = propose(curve, [0.5], edges, threshold=0.5, score="outer-inner-contrast", class_score="add")
+    assert added.score == pytest.approx([0.8 - 0.3 + 0.2 * 0.5])
+
+
+def test_contrast_may_be_negative():
+    curve = [[1.0, 0.5, 0.5, 0.5, 0.5, 1.0]]
+    attention = [[0, 1.0, 1, 1, 1, 0]]
+    proposer = MultiThreshold([], attention_threshold=0.5, class_score="ignore")
+    (found,) = unpack(proposer(curve, [1.0], np.arange(7), attention))
+    assert found == (0, 1.0, 5.0, -0.5)
+
+
+def test_gaps_and_lengths_of_exactly_the_limit_survive_rounding():
+    edges = np.arange(8) * 0.1  # 0.30000000000000004 - 0.2 > 0.1 and 0.7000000000000001 - 0.6 > 0.1
+    curve = [[0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0]]
+    assert len(unpack(propose(curve, [1.0], edges, bridge=0.1))) == 2
+    assert len(unpack(propose(curve, [1.0], edges, minimum_length=0.1))) == 3
+
+
+def test_upsampling_moves_boundaries_between_snippets():
+    curve, edges = [[0.0, 1.0, 0.0]], [0.0, 1.0, 2.0, 3.0]
+    found = unpack(propose(curve, [1.0], edges, threshold=0.5, upsampling=2, score="max"))
+    assert found == [(0, 1.0, 2.0, 0.75)]
+    found = unpack(propose(curve, [1.0], edges, threshold=0.3, upsampling=2, score="max"))
+    assert found == [(0, 0.5, 2.5, 0.75)]
 
 
 GOOD = {"activation": np.ones((2, 3)), "class_scores": np.ones(2), "edges": np.arange(4.0)}
+NEGATIVE = [[1, 1, -0.5], [1, 1, 1]]
 
 
 @pytest.mark.parametrize(
@@ -79,20 +168,38 @@ GOOD = {"activation": np.ones((2, 3)), "class_scores": np.ones(2), "edges": np.a
             {"activation": [[1, 1, 1], [1, np.nan, 1]]},
             "activation must be finite, got nan for class 1 at snippet 1",
         ),
-        (
-            {"activation": [[1, 1, -0.5], [1, 1, 1]]},
-            "activation must be zero or more, got -0.5 for class 0 at snippet 2",
-        ),
+        ({"activation": NEGATIVE}, "activation must be zero or more, got -0.5 for class 0 at snippet 2"),
         ({"class_scores": np.ones(3)}, "class_scores must have shape (C,) = (2,) as activation has, got (3,)"),
         ({"class_scores": [1, np.inf]}, "class_scores must be finite, got inf for class 1"),
         ({"edges": np.arange(3)}, "edges must have shape (T + 1,) = (4,) for activation (2, 3), got (3,)"),
         ({"edges": [0, 1, np.nan, 3]}, "edges must be finite, got nan"),
         ({"edges": [0, 1, 1, 3]}, "edges must increase, got 1.0 before 1.0 at snippet 1"),
-        ({"threshold": 1.5}, "threshold must be one or more fractions in [0, 1], got 1.5"),
-        ({"threshold": []}, "threshold must be one or more fractions in [0, 1], got []"),
-        ({"threshold": np.nan}, "threshold must be one or more fractions in [0, 1], got nan"),
+        ({"threshold": 1.5}, "threshold must be one or more numbers in [0, 1], got 1.5"),
+        ({"threshold": [0.1, np.nan]}, "threshold must be one or more numbers in [0, 1], got [0.1, nan]"),
+        ({"threshold": -1, "rule": "absolute"}, "threshold must be one or more numbers 0 or more, got -1"),
+        ({"threshold": []}, "threshold must name at least one level"),
+        ({"rule": "median"}, "rule must be 'maximum', 'range' or 'absolute', got 'median'"),
         ({"class_threshold": -0.1}, "class_threshold must be in [0, 1], got -0.1"),
-        ({"score": "median"}, "score must be 'mean' or 'max', got 'median'"),
+        ({"class_threshold": np.nan}, "class_threshold must be in [0, 1], got nan"),
+        ({"score": "median"}, "score must be 'mean', 'max' or 'outer-inner-contrast', got 'median'"),
+        ({"class_score": "power"}, "class_score must be 'ignore', 'multiply' or 'add', got 'power'"),
+        ({"class_weight": -1}, "class_weight must be 0 or more, got -1"),
+        ({"upsampling": 0}, "upsampling must be an integer of 1 or more, got 0"),
+        ({"upsampling": 1.5}, "upsampling must be an integer of 1 or more, got 1.5"),
+        ({"bridge": -1}, "bridge must be 0 or more, got -1"),
+        ({"minimum_length": np.inf}, "minimum_length must be 0 or more, got inf"),
+        (
+            {"attention_threshold": 0.5},
+            "attention_threshold needs attention (C, T) beside the activation, and none was given",
+        ),
+        (
+            {"attention_threshold": 0.5, "attention": np.ones((1, 3))},
+            "attention must have shape (C, T) = (2, 3) as activation has, got (1, 3)",
+        ),
+        (
+            {"attention_threshold": 0.5, "attention": NEGATIVE},
+            "attention must be zero or more, got -0.5 for class 0 at snippet 2",
+        ),
     ],
 )
 def test_bad_input(bad, message):

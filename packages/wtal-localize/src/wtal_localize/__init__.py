@@ -5,7 +5,7 @@ Everything works on NumPy arrays; torch is needed for nothing but the gradient m
 
 from wtal_localize.activations import ActivationMaps, ClassActivationSequence, class_activation_sequence
 from wtal_localize.detections import Detections
-from wtal_localize.proposals import Threshold, propose
+from wtal_localize.proposals import MultiThreshold, Threshold, propose
 from wtal_localize.suppression import (
     NonMaximumSuppression,
     NoSuppression,
@@ -18,6 +18,7 @@ __all__ = [
     "ActivationMaps",
     "ClassActivationSequence",
     "Detections",
+    "MultiThreshold",
     "NoSuppression",
     "NonMaximumSuppression",
     "SoftNonMaximumSuppression",

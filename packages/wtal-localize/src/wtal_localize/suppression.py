@@ -153,7 +153,7 @@ def _detections(start: ArrayLike, end: ArrayLike, score: ArrayLike, label: Array
 
 
 def _greedy(detections: Detections, threshold: float, across_classes: bool = False) -> IntArray:
-    label, start, end, score = detections
+    label, start, end, _ = detections
     group = np.zeros_like(label) if across_classes else label
     by_time = np.argsort(start)
     by_time = by_time[np.argsort(group[by_time], kind="stable")]
