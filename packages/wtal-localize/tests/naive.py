@@ -23,7 +23,7 @@ def upsample(row, factor):
     T, result = len(row), []
     for i in range(T * factor):
         centre = min(max((i + 0.5) / factor - 0.5, 0), T - 1)
-        left = min(int(centre), max(T - 2, 0))
+        left = int(centre)
         right = min(left + 1, T - 1)
         result.append(row[left] + (row[right] - row[left]) * (centre - left))
     return result

@@ -156,6 +156,13 @@ def test_upsampling_moves_boundaries_between_snippets():
     assert found == [(0, 0.5, 2.5, 0.75)]
 
 
+def test_upsampling_keeps_the_last_snippet():
+    curve, edges = [[0.0, 0.5, 0.1]], [0.0, 1.0, 2.0, 3.0]  # 0.5 + (0.1 - 0.5) < 0.1
+    for factor in (1, 2, 4):
+        found = unpack(propose(curve, [1.0], edges, threshold=0.1, rule="absolute", upsampling=factor))
+        assert found[-1][2] == 3.0
+
+
 GOOD = {"activation": np.ones((2, 3)), "class_scores": np.ones(2), "edges": np.arange(4.0)}
 NEGATIVE = [[1, 1, -0.5], [1, 1, 1]]
 

@@ -244,12 +244,14 @@ def _maps(name: str, value: ArrayLike | None, shape: tuple[int, ...] | None = No
 
 def _upsampled(values: FloatArray, factor: int) -> FloatArray:
     """Values (R, T) of snippet centres, interpolated linearly to (R, T * factor); constant beyond the outer centres."""
+    if factor == 1:
+        return values
     T = values.shape[1]
-    if factor == 1 or T == 1:
-        return np.repeat(values, factor, axis=1)
     centre = np.clip((np.arange(T * factor) + 0.5) / factor - 0.5, 0, T - 1)
-    left = np.minimum(centre.astype(np.int64), T - 2)
-    result: FloatArray = values[:, left] + np.diff(values, axis=1)[:, left] * (centre - left)
+    left = centre.astype(np.int64)
+    rise = np.diff(values, axis=1, append=values[:, -1:])
+    # From the left value, so that what is constant stays constant to the bit.
+    result: FloatArray = values[:, left] + rise[:, left] * (centre - left)
     return result
 
 
