@@ -16,6 +16,11 @@ def tiou(a_start, a_end, b_start, b_end):
     return intersection / union if union > 0 else NAN
 
 
+def tiou_of_thumos(a_start, a_end, b_start, b_end):
+    intersection = min(a_end, b_end) - max(a_start, b_start)
+    return intersection / (max(a_end, b_end) - min(a_start, b_start)) if intersection > 0 else 0.0
+
+
 def ranked(detections, label):
     """(video, start, end, score) of a class: by falling score, then by video, start and end."""
     rows = [(v, s, e, score) for v, found in detections.items() for c, s, e, score in found if c == label]
@@ -56,7 +61,7 @@ def thumos_flags(ground_truth, detections, label, threshold):
             best, best_row = -1.0, None
             for i, (v, start, end, _) in enumerate(rows):
                 if v == video and not flags[i]:
-                    overlap = tiou(start, end, s, e)
+                    overlap = tiou_of_thumos(start, end, s, e)
                     if overlap > best:
                         best, best_row = overlap, i
             if best_row is not None and best > threshold:

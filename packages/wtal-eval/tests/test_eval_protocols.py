@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wtal_eval import ActivityNet, Classification, Detections, Segments, Thumos14, Thumos14ElevenPoint
+from wtal_eval import ActivityNet, Classification, Detections, InputError, Segments, Thumos14, Thumos14ElevenPoint
 
 COMPONENTS = {"activitynet": ActivityNet, "thumos14": Thumos14, "thumos14-11point": Thumos14ElevenPoint}
 CLASSES = ("jump", "run", "swim")
@@ -181,13 +181,13 @@ NAN, INF = float("nan"), float("inf")
 @pytest.mark.parametrize(
     ("bad", "error", "message"),
     [
-        (([0], [0.0], [1.0], [NAN]), ValueError, "detections of video 'b': score nan is not finite"),
-        (([0], [0.0], [1.0], [-INF]), ValueError, "detections of video 'b': score -inf is not finite"),
-        (([0], [NAN], [1.0], [1.0]), ValueError, "detections of video 'b': start nan is not finite"),
-        (([0], [0.0], [INF], [1.0]), ValueError, "detections of video 'b': end inf is not finite"),
-        (([0], [2.0], [1.0], [1.0]), ValueError, "detections of video 'b': interval [2.0, 1.0] ends before it starts"),
-        (([1], [0.0], [1.0], [1.0]), ValueError, "detections of video 'b': label 1 is not in [0, 1)"),
-        (([-1], [0.0], [1.0], [1.0]), ValueError, "detections of video 'b': label -1 is not in [0, 1)"),
+        (([0], [0.0], [1.0], [NAN]), InputError, "detections of video 'b': score nan is not finite"),
+        (([0], [0.0], [1.0], [-INF]), InputError, "detections of video 'b': score -inf is not finite"),
+        (([0], [NAN], [1.0], [1.0]), InputError, "detections of video 'b': start nan is not finite"),
+        (([0], [0.0], [INF], [1.0]), InputError, "detections of video 'b': end inf is not finite"),
+        (([0], [2.0], [1.0], [1.0]), InputError, "detections of video 'b': interval [2.0, 1.0] ends before it starts"),
+        (([1], [0.0], [1.0], [1.0]), InputError, "detections of video 'b': label 1 is not in [0, 1)"),
+        (([-1], [0.0], [1.0], [1.0]), InputError, "detections of video 'b': label -1 is not in [0, 1)"),
         (
             ([0.0], [0.0], [1.0], [1.0]),
             TypeError,
@@ -196,7 +196,7 @@ NAN, INF = float("nan"), float("inf")
         (([0], ["x"], [1.0], [1.0]), TypeError, "detections of video 'b': start must hold numbers, not <U1"),
         (
             ([0], [0.0], [1.0, 2.0], [1.0]),
-            ValueError,
+            InputError,
             "detections of video 'b': arrays must be one-dimensional and equally long, not (1,), (1,), (2,), (1,)",
         ),
     ],
@@ -209,7 +209,7 @@ def test_bad_detections_are_refused(component, bad, error, message):
 
 @pytest.mark.parametrize("component", [ActivityNet(), Classification()])
 def test_bad_ground_truth_is_refused(component):
-    with pytest.raises(ValueError, match=re.escape("ground truth of video 'a': label -2 is not in [-1, 1)")):
+    with pytest.raises(InputError, match=re.escape("ground truth of video 'a': label -2 is not in [-1, 1)")):
         component({"a": Segments([-2], [0.0], [1.0])}, {}, ["jump"])
 
 
@@ -222,7 +222,7 @@ def test_bad_ground_truth_is_refused(component):
     ],
 )
 def test_bad_thresholds_are_refused(thresholds, message):
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         ActivityNet(thresholds)({}, {}, ())
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .intervals import FloatArray
+from .intervals import FloatArray, InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,21 +70,21 @@ def checked_thresholds(tiou_thresholds: ArrayLike) -> FloatArray:
     """The thresholds as a rising array (K,) without repeats.
 
     Raises:
-        ValueError: If there is none or one is outside [0, 1].
+        InputError: If there is none or one is outside [0, 1].
     """
     thresholds = np.unique(np.asarray(tiou_thresholds, np.float64))
     if not thresholds.size:
-        raise ValueError("tiou_thresholds is empty: give at least one threshold in [0, 1]")
+        raise InputError("tiou_thresholds is empty: give at least one threshold in [0, 1]")
     bad = thresholds[~((thresholds >= 0) & (thresholds <= 1))]
     if bad.size:
-        raise ValueError(f"tiou_thresholds must lie in [0, 1], not {bad[0]:g}")
+        raise InputError(f"tiou_thresholds must lie in [0, 1], not {bad[0]:g}")
     return thresholds
 
 
 def mean_over_classes(average_precision: FloatArray) -> FloatArray:
-    """Mean (K,) of average precision (K, C) over the classes that have one; 0 if none has."""
+    """Mean (...) of average precision (..., C) over the classes that have one; 0 if none has."""
     present = ~np.isnan(average_precision)
-    mean: FloatArray = np.where(present, average_precision, 0.0).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+    mean: FloatArray = np.where(present, average_precision, 0.0).sum(axis=-1) / np.maximum(present.sum(axis=-1), 1)
     return mean
 
 

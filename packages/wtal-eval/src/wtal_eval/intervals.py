@@ -12,6 +12,11 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
+
+class InputError(ValueError):
+    """Input that cannot be evaluated; the message says where, why and what to do."""
+
+
 AMBIGUOUS = -1
 """Label of a ground-truth interval that is no instance: protocols that know such intervals forgive detections there."""
 
@@ -75,7 +80,7 @@ def columns_of_segments(videos: Mapping[str, SegmentsLike], names: Sequence[str]
     """Gather ground truth of the videos among `names`, labels in [AMBIGUOUS, classes).
 
     Raises:
-        TypeError, ValueError: as `columns_of_detections`.
+        TypeError, InputError: as `columns_of_detections`.
     """
     return _columns(videos, None, names, "ground truth", AMBIGUOUS, classes)
 
@@ -85,7 +90,7 @@ def columns_of_detections(videos: Mapping[str, DetectionsLike], names: Sequence[
 
     Raises:
         TypeError: If labels are not integers, or times and scores not numbers.
-        ValueError: If arrays differ in length, a label is out of range, an interval ends before it starts, or a time or
+        InputError: If arrays differ in length, a label is out of range, an interval ends before it starts, or a time or
             a score is not finite. The message names the video.
     """
     scores = {name: video.score for name, video in videos.items()}
@@ -127,7 +132,7 @@ def _columns(
 def _check_arrays(arrays: tuple[NDArray[np.generic], ...], where: str) -> None:
     if arrays[0].ndim != 1 or any(array.shape != arrays[0].shape for array in arrays):
         shapes = ", ".join(str(array.shape) for array in arrays)
-        raise ValueError(f"{where}: arrays must be one-dimensional and equally long, not {shapes}")
+        raise InputError(f"{where}: arrays must be one-dimensional and equally long, not {shapes}")
     if not arrays[0].size:
         return  # an empty list becomes an array of floats, and means no harm
     if arrays[0].dtype.kind not in "iu":
@@ -142,7 +147,7 @@ def _check_values(columns: Columns, names: Sequence[str], kind: str, least_label
         if not good.all():
             row = int(np.argmin(good))
             values = {field: getattr(columns, field)[row] for field in Columns._fields}
-            raise ValueError(f"{kind} of video {names[columns.video[row]]!r}: {complaint.format(**values)}")
+            raise InputError(f"{kind} of video {names[columns.video[row]]!r}: {complaint.format(**values)}")
 
     in_range = (columns.label >= least_label) & (columns.label < classes)
     demand(in_range, f"label {{label}} is not in [{least_label}, {classes})")

@@ -9,11 +9,14 @@ once, round after round, and needs as many rounds as the longest chain of displa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from .intervals import BoolArray, Columns, FloatArray, IntArray
+
+Overlap = Callable[[FloatArray, FloatArray, FloatArray, FloatArray], FloatArray]
 
 PAIRS_AT_ONCE = 1 << 20
 """Pairs examined in one step, which bounds the memory where a video has many instances and many detections."""
@@ -31,6 +34,18 @@ def temporal_iou(start: FloatArray, end: FloatArray, other_start: FloatArray, ot
     """Intersection over union of intervals, elementwise (arrays of one shape); NaN where both have no length."""
     intersection = np.maximum(np.minimum(end, other_end) - np.maximum(start, other_start), 0.0)
     union = (other_end - other_start) + (end - start) - intersection
+    return _ratio(intersection, union)
+
+
+def temporal_iou_by_hull(
+    start: FloatArray, end: FloatArray, other_start: FloatArray, other_end: FloatArray
+) -> FloatArray:
+    """`temporal_iou` as the THUMOS kits round it: where intervals meet, their union is the hull of both."""
+    intersection = np.maximum(np.minimum(end, other_end) - np.maximum(start, other_start), 0.0)
+    return _ratio(intersection, np.maximum(end, other_end) - np.minimum(start, other_start))
+
+
+def _ratio(intersection: FloatArray, union: FloatArray) -> FloatArray:
     with np.errstate(divide="ignore", invalid="ignore"):
         tiou: FloatArray = intersection / union
     return tiou
@@ -49,7 +64,7 @@ def detection_order(detections: Columns) -> IntArray:
     return order
 
 
-def overlapping_pairs(detections: Columns, instances: Columns, classes: int, least: float) -> Pairs:
+def overlapping_pairs(detections: Columns, instances: Columns, classes: int, least: float, overlap: Overlap) -> Pairs:
     """Pairs of one video and one class whose temporal IoU is at least `least`.
 
     `instances` must lie sorted by video, then label.
@@ -58,7 +73,7 @@ def overlapping_pairs(detections: Columns, instances: Columns, classes: int, lea
     wanted = detections.video * classes + detections.label
     first = np.searchsorted(group, wanted)
     count = np.searchsorted(group, wanted, side="right") - first
-    return _pairs(detections, instances, first, count, least)
+    return _pairs(detections, instances, first, count, least, overlap)
 
 
 def touches(detections: Columns, intervals: Columns) -> BoolArray:
@@ -66,11 +81,19 @@ def touches(detections: Columns, intervals: Columns) -> BoolArray:
 
     `intervals` must lie sorted by video.
     """
+    touched = np.zeros(detections.video.size, bool)
+    touched[pairs_of_any_class(detections, intervals, np.nextafter(0.0, 1.0), temporal_iou_by_hull).detection] = True
+    return touched
+
+
+def pairs_of_any_class(detections: Columns, intervals: Columns, least: float, overlap: Overlap) -> Pairs:
+    """Pairs of one video whose temporal IoU is at least `least`.
+
+    `intervals` must lie sorted by video.
+    """
     first = np.searchsorted(intervals.video, detections.video)
     count = np.searchsorted(intervals.video, detections.video, side="right") - first
-    touched = np.zeros(detections.video.size, bool)
-    touched[_pairs(detections, intervals, first, count, np.nextafter(0.0, 1.0)).detection] = True
-    return touched
+    return _pairs(detections, intervals, first, count, least, overlap)
 
 
 def by_detection(pairs: Pairs, detections: Columns, instances: Columns) -> Pairs:
@@ -95,7 +118,9 @@ def _take(pairs: Pairs, rows: IntArray) -> Pairs:
     return Pairs(pairs.detection[rows], pairs.instance[rows], pairs.tiou[rows])
 
 
-def _pairs(detections: Columns, intervals: Columns, first: IntArray, count: IntArray, least: float) -> Pairs:
+def _pairs(
+    detections: Columns, intervals: Columns, first: IntArray, count: IntArray, least: float, overlap: Overlap
+) -> Pairs:
     rows = np.flatnonzero(count)
     total = np.cumsum(count[rows])
     steps = np.searchsorted(total, np.arange(PAIRS_AT_ONCE, total[-1] if total.size else 0, PAIRS_AT_ONCE))
@@ -104,7 +129,7 @@ def _pairs(detections: Columns, intervals: Columns, first: IntArray, count: IntA
         detection = np.repeat(some, count[some])
         before = np.cumsum(count[some]) - count[some]
         instance = np.arange(detection.size) + np.repeat(first[some] - before, count[some])
-        tiou = temporal_iou(
+        tiou = overlap(
             detections.start[detection], detections.end[detection], intervals.start[instance], intervals.end[instance]
         )
         kept = tiou >= least

@@ -7,10 +7,10 @@ Sources: `activitynet` is the evaluation of the ActivityNet challenge (Caba Heil
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from . import precision
 from .evaluation import (
@@ -32,7 +32,17 @@ from .intervals import (
     columns_of_detections,
     columns_of_segments,
 )
-from .matching import by_detection, by_instance, choose, detection_order, overlapping_pairs, touches
+from .matching import (
+    Overlap,
+    by_detection,
+    by_instance,
+    choose,
+    detection_order,
+    overlapping_pairs,
+    temporal_iou,
+    temporal_iou_by_hull,
+    touches,
+)
 
 ACTIVITYNET_THRESHOLDS = tuple(float(t) for t in threshold_range(0.5, 0.95, 0.05))
 THUMOS14_THRESHOLDS = tuple(float(t) for t in threshold_range(0.1, 0.9, 0.1))
@@ -49,7 +59,8 @@ class Protocol:
             falling score, among the instances (ActivityNet).
         strict: Whether a match needs a tIoU above the threshold, or at least the threshold.
         forgives_ambiguous: Whether a detection without a match that touches an ambiguous interval is dropped.
-        average_precision: Maps the precision at the true positives and the number of instances to one number.
+        tiou: Temporal IoU, as the protocol's own code rounds it.
+        average_precision: A function of `wtal_eval.precision`.
     """
 
     name: str
@@ -57,15 +68,40 @@ class Protocol:
     instances_choose: bool
     strict: bool
     forgives_ambiguous: bool
-    average_precision: Callable[[FloatArray, int], float]
+    tiou: Overlap
+    average_precision: Callable[[FloatArray, IntArray, IntArray], FloatArray]
 
 
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
-        Protocol("activitynet", ACTIVITYNET_THRESHOLDS, False, False, False, precision.interpolated),
-        Protocol("thumos14", THUMOS14_THRESHOLDS, True, True, True, precision.at_true_positives),
-        Protocol("thumos14-11point", THUMOS14_THRESHOLDS, True, True, True, precision.eleven_point),
+        Protocol(
+            "activitynet",
+            ACTIVITYNET_THRESHOLDS,
+            instances_choose=False,
+            strict=False,
+            forgives_ambiguous=False,
+            tiou=temporal_iou,
+            average_precision=precision.interpolated,
+        ),
+        Protocol(
+            "thumos14",
+            THUMOS14_THRESHOLDS,
+            instances_choose=True,
+            strict=True,
+            forgives_ambiguous=True,
+            tiou=temporal_iou_by_hull,
+            average_precision=precision.at_true_positives,
+        ),
+        Protocol(
+            "thumos14-11point",
+            THUMOS14_THRESHOLDS,
+            instances_choose=True,
+            strict=True,
+            forgives_ambiguous=True,
+            tiou=temporal_iou_by_hull,
+            average_precision=precision.eleven_point,
+        ),
     )
 }
 
@@ -81,7 +117,7 @@ class Matching:
         tiou_thresholds: (K,) rising.
         instances: The ground truth, without ambiguous intervals, as columns (G,).
         detections: The counted detections as columns (N,): by class, then falling score.
-        found: (K, N) the row of `instances` that a detection found, or -1.
+        found: (K, N) int32, the row of `instances` that a detection found, or -1.
         ambiguous: (N,) whether a detection without a match is dropped instead of counting as false.
         notes: What was left out and why.
     """
@@ -92,7 +128,7 @@ class Matching:
     tiou_thresholds: FloatArray
     instances: Columns
     detections: Columns
-    found: IntArray
+    found: NDArray[np.int32]
     ambiguous: BoolArray
     notes: tuple[str, ...]
 
@@ -101,21 +137,45 @@ class Matching:
         """The number of instances (C,)."""
         return np.bincount(self.instances.label, minlength=len(self.classes))
 
+    @property
+    def class_bounds(self) -> IntArray:
+        """The detections of class c are the rows from element c to element c + 1 of this (C + 1,)."""
+        return np.searchsorted(self.detections.label, np.arange(len(self.classes) + 1))
+
+    def dropped(self, k: int) -> BoolArray:
+        """Whether a detection (N,) is neither true nor false at threshold k."""
+        dropped: BoolArray = self.ambiguous & (self.found[k] < 0)
+        return dropped
+
+    def true_positive_ranks(self, k: int) -> dict[int, IntArray]:
+        """Per class that has ground truth, the ranks of its true positives at threshold k; the best detection has 1."""
+        hits = np.flatnonzero(self.found[k] >= 0)
+        counting = np.concatenate(([0], np.cumsum(~self.dropped(k))))
+        starts = self.class_bounds
+        bounds = np.searchsorted(hits, starts)
+        return {
+            int(c): counting[hits[bounds[c] : bounds[c + 1]] + 1] - counting[starts[c]]
+            for c in np.flatnonzero(self.instances_per_class)
+        }
+
+    def without(self, rows: BoolArray) -> Matching:
+        """The same matching without these detections (N,)."""
+        return replace(
+            self,
+            detections=self.detections.take(~rows),
+            found=self.found[:, ~rows],
+            ambiguous=self.ambiguous[~rows],
+        )
+
     def evaluate(self) -> Evaluation:
         """Average precision of every class at every threshold."""
         average_precision = np.full((len(self.tiou_thresholds), len(self.classes)), np.nan)
         instances = self.instances_per_class
-        present = np.flatnonzero(instances)
-        starts = np.searchsorted(self.detections.label, np.arange(len(self.classes) + 1))
-        for k, found in enumerate(self.found):
-            hits = np.flatnonzero(found >= 0)
-            dropped = np.concatenate(([0], np.cumsum(self.ambiguous & (found < 0))))
-            bounds = np.searchsorted(hits, starts)
-            for c in present:
-                mine = hits[bounds[c] : bounds[c + 1]]
-                counted_so_far = (mine + 1 - starts[c]) - (dropped[mine] - dropped[starts[c]])
-                precisions = np.arange(1, mine.size + 1) / counted_so_far
-                average_precision[k, c] = self.protocol.average_precision(precisions, int(instances[c]))
+        for k in range(len(self.tiou_thresholds)):
+            for c, ranks in self.true_positive_ranks(k).items():
+                one = np.ones(ranks.size, np.int64)
+                area = self.protocol.average_precision(np.cumsum(one) / ranks, one, instances[c])
+                average_precision[k, c] = area
         return Evaluation(
             self.protocol.name,
             self.classes,
@@ -144,7 +204,7 @@ def match(
 
     Raises:
         TypeError: If an array holds the wrong type.
-        ValueError: If an array has the wrong shape, a label is out of range, an interval ends before it starts, or a
+        InputError: If an array has the wrong shape, a label is out of range, an interval ends before it starts, or a
             number is not finite.
     """
     classes = tuple(classes)
@@ -170,9 +230,13 @@ def match(
         np.lexsort(keys if protocol.instances_choose else (instances.end, instances.start, *keys))
     )
     rows = rows.take(detection_order(rows))
-    pairs = overlapping_pairs(rows, instances, len(classes), thresholds[0])
+    if repeats := int(np.logical_and.reduce([column[1:] == column[:-1] for column in rows]).sum()):
+        notes += (
+            f"{counted(repeats, 'detection')} {'repeats' if repeats == 1 else 'repeat'} another one exactly; kept",
+        )
+    pairs = overlapping_pairs(rows, instances, len(classes), thresholds[0], protocol.tiou)
     pairs = by_instance(pairs) if protocol.instances_choose else by_detection(pairs, rows, instances)
-    found = np.full((thresholds.size, rows.label.size), -1)
+    found = np.full((thresholds.size, rows.label.size), -1, np.int32)
     for k, threshold in enumerate(thresholds):
         kept = pairs.tiou > threshold if protocol.strict else pairs.tiou >= threshold
         detection, instance = pairs.detection[kept], pairs.instance[kept]

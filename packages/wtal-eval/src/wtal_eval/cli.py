@@ -1,0 +1,165 @@
+"""The command `wtal-eval`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from .api import CLASSIFICATION
+from .classification import Classification
+from .comparison import Comparison, compare
+from .dataset import GroundTruth, with_classes, without_videos
+from .diagnosis import Diagnosis, diagnose
+from .evaluation import Evaluation, threshold_range
+from .exclusions import EXCLUSIONS, excluded_videos
+from .intervals import FloatArray, InputError
+from .protocols import PROTOCOLS, Matching, match
+from .readers import read_detections, read_ground_truth
+from .report import as_csv, as_object, as_text, diagnosis_as_text
+
+DEFAULT_TIOU = "0.1:0.1:0.9,0.5:0.05:0.95"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        The exit status: 0, or 2 if the input cannot be evaluated.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        _run(options)
+    except (InputError, OSError) as error:
+        print(f"wtal-eval: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="wtal-eval",
+        description="Score temporal action detections against ground truth.",
+        epilog="Example: wtal-eval detections.json ground_truth.json --subset test --exclude-videos thumos14-210",
+    )
+    parser.add_argument("detections", help="ActivityNet .json, .csv or THUMOS .txt")
+    parser.add_argument("ground_truth", help="ActivityNet .json, .csv or a folder of THUMOS text files")
+    parser.add_argument("--protocol", choices=(*PROTOCOLS, CLASSIFICATION), default="activitynet")
+    parser.add_argument(
+        "--tiou", default=DEFAULT_TIOU, help="thresholds, as 0.5 or first:step:last, joined by commas (%(default)s)"
+    )
+    parser.add_argument("--subset", help="the subset to score; needed if the ground truth has several")
+    parser.add_argument(
+        "--exclude-videos",
+        metavar="FILE|NAME",
+        help=f"leave out the videos that a file lists, or a named list: {', '.join(EXCLUSIONS)}",
+    )
+    parser.add_argument("--per-class", action="store_true", help="print the average precision of each class")
+    parser.add_argument("--compare", metavar="OTHER", help="other detections to score beside, with a paired bootstrap")
+    parser.add_argument("--diagnose", type=float, metavar="TIOU", help="sort errors into kinds at this threshold")
+    parser.add_argument(
+        "--plot", metavar="FOLDER", help="write figures there (extra `plot`); at --diagnose or tIoU 0.5"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write all results there")
+    parser.add_argument("--csv", metavar="FILE", help="write the average precision of each class there")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    thresholds = _thresholds(options.tiou)
+    needs_matching = [name for name in ("compare", "diagnose", "plot") if getattr(options, name) is not None]
+    if options.protocol == CLASSIFICATION and needs_matching:
+        raise InputError(f"--{needs_matching[0]} needs a detection protocol, not {CLASSIFICATION}")
+    if options.plot is not None:
+        _demand_matplotlib()
+    ground_truth = read_ground_truth(options.ground_truth, options.subset)
+    diagnosed = options.diagnose if options.diagnose is not None or options.plot is None else 0.5
+    paths = [options.detections] if options.compare is None else [options.detections, options.compare]
+    scored = [_scored(path, ground_truth, options, thresholds) for path in paths]
+    evaluation, matching = scored[0]
+    other = scored[-1][1]
+    comparison = compare(matching, other) if options.compare is not None and matching and other else None
+    diagnosis = diagnose(matching, diagnosed) if diagnosed is not None and matching else None
+    sys.stdout.write(
+        as_text(
+            [(path, verdict) for path, (verdict, _) in zip(paths, scored, strict=True)], comparison, options.per_class
+        )
+    )
+    if diagnosis is not None:
+        sys.stdout.write("\n" + diagnosis_as_text(diagnosis))
+    _write(options, evaluation, comparison, diagnosis)
+    if options.plot is not None and matching and diagnosis:
+        from .plots import write_plots
+
+        write_plots(Path(options.plot), matching, diagnosis)
+
+
+def _scored(
+    path: str, ground_truth: GroundTruth, options: argparse.Namespace, thresholds: FloatArray
+) -> tuple[Evaluation, Matching | None]:
+    detections = read_detections(path)
+    if options.exclude_videos is not None:
+        ground_truth, detections = without_videos(ground_truth, detections, excluded_videos(options.exclude_videos))
+    detections = with_classes(detections, ground_truth)
+    notes = (*ground_truth.notes, *detections.notes)
+    content = ground_truth.videos, detections.videos, ground_truth.classes
+    try:
+        if options.protocol == CLASSIFICATION:
+            evaluation, matching = Classification()(*content), None
+        else:
+            matching = match(*content, PROTOCOLS[options.protocol], thresholds)
+            evaluation = matching.evaluate()
+    except InputError as error:
+        raise InputError(f"{path} against {options.ground_truth}: {error}") from None
+    return replace(evaluation, notes=(*notes, *evaluation.notes)), matching
+
+
+def _thresholds(text: str) -> FloatArray:
+    parts = []
+    for part in text.split(","):
+        try:
+            numbers = [float(number) for number in part.split(":")]
+        except ValueError:
+            numbers = []
+        if len(numbers) == 1:
+            parts.append(np.array(numbers))
+        elif len(numbers) == 3 and numbers[1] > 0 and numbers[0] <= numbers[2]:
+            parts.append(threshold_range(numbers[0], numbers[2], numbers[1]))
+        else:
+            raise InputError(f"--tiou {part!r} is neither a number nor first:step:last, such as 0.1:0.1:0.9")
+    return np.concatenate(parts)
+
+
+def _demand_matplotlib() -> None:
+    try:
+        import matplotlib  # noqa: F401, ICN001  # asked before the work, not after it
+    except ImportError:
+        raise InputError("--plot needs matplotlib: pip install 'wtal-eval[plot]'") from None
+
+
+def _write(
+    options: argparse.Namespace, evaluation: Evaluation, comparison: Comparison | None, diagnosis: Diagnosis | None
+) -> None:
+    contents = {}
+    if options.json is not None:
+        content = msgspec.json.encode(as_object(evaluation, comparison, diagnosis))
+        contents[options.json] = msgspec.json.format(content, indent=2) + b"\n"
+    if options.csv is not None:
+        contents[options.csv] = as_csv(evaluation).encode()
+    for name, content in contents.items():
+        path = Path(name)
+        partial = path.with_name(path.name + ".partial")
+        try:
+            partial.write_bytes(content)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

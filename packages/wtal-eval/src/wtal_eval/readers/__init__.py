@@ -1,0 +1,50 @@
+"""Readers of result and annotation files; the form of the path says which one reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..dataset import DetectionSet, GroundTruth
+from ..intervals import InputError
+
+
+def read_ground_truth(path: str | Path, subset: str | None = None) -> GroundTruth:
+    """Read the annotation of one subset.
+
+    Args:
+        path: ActivityNet JSON (`.json`), a table (`.csv`) or a folder of THUMOS text files.
+        subset: Name of the subset; may be omitted where there is only one.
+
+    Raises:
+        OSError: If the file cannot be read.
+        InputError: If it has the wrong form, or not that subset.
+    """
+    path = Path(path)
+    if path.is_dir():
+        from .thumos_text import read_ground_truth
+    elif path.suffix == ".json":
+        from .activitynet_json import read_ground_truth
+    elif path.suffix == ".csv":
+        from .csv_table import read_ground_truth
+    else:
+        raise InputError(f"{path}: ground truth must be a .json or .csv file or a folder of THUMOS text files")
+    return read_ground_truth(path, subset)
+
+
+def read_detections(path: str | Path) -> DetectionSet:
+    """Read detections: ActivityNet JSON (`.json`), a table (`.csv`) or THUMOS text (`.txt`).
+
+    Raises:
+        OSError: If the file cannot be read.
+        InputError: If it has the wrong form.
+    """
+    path = Path(path)
+    if path.suffix == ".json":
+        from .activitynet_json import read_detections
+    elif path.suffix == ".csv":
+        from .csv_table import read_detections
+    elif path.suffix == ".txt":
+        from .thumos_text import read_detections
+    else:
+        raise InputError(f"{path}: detections must be a .json, .csv or .txt file")
+    return read_detections(path)
