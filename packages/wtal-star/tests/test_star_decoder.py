@@ -379,6 +379,13 @@ def test_bad_inputs_are_named():
     ]:
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
             model(*arguments)
+    for truth, message in [
+        (targets([[1, 0, 0, 0]]), "targets.labels must be (B, C) = (2, 4), got (1, 4)"),
+        (targets([[1, 0, 0]] * 2), "targets.labels must be (B, C) = (2, 4), got (2, 3)"),
+        (targets([[1, 0, 0, 0]] * 2, [[1, 1, 1]] * 2), "targets.counts must be (B, C) = (2, 4), got (2, 3)"),
+    ]:
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            model(features, None, truth)
 
 
 @pytest.mark.parametrize(

@@ -227,13 +227,17 @@ class Star(nn.Module):
 
         Raises:
             VideoError: If a video's targets cannot be learnt from; see `label_sequences`.
-            ValueError: If features, mask or the aggregator's output have another shape.
+            ValueError: If features, mask, targets or the aggregator's output have another shape.
         """
         context = self._context(features, mask)
         if targets is None:
             with torch.no_grad():
                 sequences = self._search(context)
             return self._decode(context, sequences)
+        expected = (len(features), self.num_classes)
+        for name, value in {"labels": targets.labels, "counts": targets.counts}.items():
+            if value is not None and value.shape != expected:
+                raise ValueError(f"targets.{name} must be (B, C) = {expected}, got {tuple(value.shape)}")
         counted = targets.counts is not None
         if "ram" in self.weights and not counted:
             warnings.warn("RAM is off: it learns from instance counts, and the targets have none", stacklevel=2)
@@ -328,15 +332,16 @@ class Star(nn.Module):
         """Decode along given label sequences."""
         symbols, steps = sequences
         previous = torch.nn.functional.pad(symbols[:, :-1], (1, 0), value=self.num_classes)
-        states, assemblies = [self._start(context)], []
-        for index in range(symbols.shape[1]):
+        states = [self._start(context)]
+        assemblies = [self._assemble(context, 0, states[0], counted)]
+        for index in range(1, symbols.shape[1]):
+            states.append(self._recur(assemblies[-1], previous[:, index - 1], states[-1]))
             assemblies.append(self._assemble(context, index, states[-1], counted))
-            states.append(self._recur(assemblies[-1], previous[:, index], states[-1]))
         stacked = [torch.stack(parts, 1) for parts in zip(*assemblies, strict=True)]
         made = Assembly(*(torch.where(_like(steps, part), part, 0) for part in stacked))
-        before = State(*(torch.stack(parts, 1).flatten(0, 1) for parts in zip(*states[:-1], strict=True)))
-        # The last layers run once more, on all steps at once: only so are the logits a function of the `patterns` that
-        # leave this module, each of its own step's alone, which is the derivative (11) takes.
+        before = State(*(torch.stack(parts, 1).flatten(0, 1) for parts in zip(*states, strict=True)))
+        # The LSTM runs once more, on all steps at once: only so are the logits a function of the `patterns` that leave
+        # this module, each of its own step's alone, which is the derivative that (11) takes.
         after = self._recur(Assembly(*(part.flatten(0, 1) for part in made)), previous.flatten(), before)
         logits = self.output(after.hidden).unflatten(0, symbols.shape)
         probabilities = torch.where(steps[..., None], logits.softmax(2), 0)[..., :-1]

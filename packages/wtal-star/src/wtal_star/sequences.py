@@ -63,7 +63,7 @@ def label_sequences(targets: Targets, order: LabelOrder = "class", max_steps: in
     for video, n in enumerate(num_labels.tolist()):
         if n > max_steps:
             raise VideoError(video, f"has {n} labels, and max_steps is {max_steps}: raise it to {n} at least")
-    key = present.to(torch.get_default_dtype())
+    key = present.long()
     if order == "count":
         if counts is None:
             raise ValueError("label_order 'count' needs counts, and the targets have none: use 'class', or give counts")
