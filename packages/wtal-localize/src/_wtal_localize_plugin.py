@@ -7,7 +7,12 @@ from wtal_core import hookimpl
 
 @hookimpl
 def wtal_activations() -> Mapping[str, str]:
-    return {"cas": "wtal_localize:ClassActivationSequence"}
+    return {
+        "cas": "wtal_localize:ClassActivationSequence",
+        "attention": "wtal_localize:Attention",
+        "st-gradcam": "wtal_localize:STGradCAM",
+        "attended-st-gradcam": "wtal_localize:AttendedSTGradCAM",
+    }
 
 
 @hookimpl

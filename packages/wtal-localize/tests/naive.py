@@ -100,14 +100,13 @@ def propose(
     return found
 
 
-def better_first(detections, across):
-    """Sort (label, start, end, score): score descending, then the smaller."""
-    tied = (lambda d: (d[1], d[2], d[0])) if across else (lambda d: d[:3])
-    return sorted(detections, key=lambda d: (-d[3], tied(d)))
+def better_first(detections):
+    """Sort (label, start, end, score): score descending, then start, end, label."""
+    return sorted(detections, key=lambda d: (-d[3], d[1], d[2], d[0]))
 
 
 def nms(detections, threshold, across=False):
-    waiting, kept = better_first(detections, across), []
+    waiting, kept = better_first(detections), []
     while waiting:
         best, *waiting = waiting
         kept.append(best)
@@ -118,7 +117,7 @@ def nms(detections, threshold, across=False):
 def soft_nms(detections, decay, sigma, threshold, minimum_score, across=False):
     waiting, kept = list(detections), []
     while waiting:
-        best, *rest = better_first(waiting, across)
+        best, *rest = better_first(waiting)
         kept.append(best)
         waiting = []
         for label, start, end, score in rest:
@@ -131,4 +130,15 @@ def soft_nms(detections, decay, sigma, threshold, minimum_score, across=False):
                     factor = 1.0 - overlap
             if factor == 1.0 or score * factor >= minimum_score:
                 waiting.append((label, start, end, score * factor))
-    return better_first(kept, across)
+    return better_first(kept)
+
+
+def st_gradcam(decoding, features, classes, assemblies):
+    rows = []
+    for c, s in zip(classes, assemblies, strict=True):
+        decoding.patterns.retain_grad()
+        decoding.patterns.grad = None
+        decoding.logits[0, s, c].backward(retain_graph=True)
+        rows.append((features[0] @ decoding.patterns.grad[0, s]).detach().cpu().numpy())
+        decoding.patterns.grad = None
+    return np.array(rows)

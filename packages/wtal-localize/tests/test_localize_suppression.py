@@ -117,7 +117,7 @@ def test_soft_nms_raises_no_score_and_keeps_all_at_minimum_zero(rows):
 
 def test_none_keeps_all_best_first():
     rows = [(1, 0.0, 1.0, 0.5), (0, 3.0, 4.0, 0.5), (0, 0.0, 9.0, -0.5), (2, 0.0, 1.0, 0.9), (0, 0.0, 1.0, 0.5)]
-    assert unpack(NoSuppression()(pack(rows))) == [rows[3], rows[4], rows[1], rows[0], rows[2]]
+    assert unpack(NoSuppression()(pack(rows))) == [rows[3], rows[4], rows[0], rows[1], rows[2]]
 
 
 def test_seconds_are_not_pixels():

@@ -3,8 +3,9 @@
 Everything works on NumPy arrays; torch is needed for nothing but the gradient maps, which import it when called.
 """
 
-from wtal_localize.activations import ActivationMaps, ClassActivationSequence, class_activation_sequence
+from wtal_localize.activations import ActivationMaps, Attention, ClassActivationSequence, class_activation_sequence
 from wtal_localize.detections import Detections
+from wtal_localize.gradient_maps import AttendedSTGradCAM, STGradCAM, st_gradcam
 from wtal_localize.proposals import MultiThreshold, Threshold, propose
 from wtal_localize.suppression import (
     NonMaximumSuppression,
@@ -16,15 +17,19 @@ from wtal_localize.suppression import (
 
 __all__ = [
     "ActivationMaps",
+    "AttendedSTGradCAM",
+    "Attention",
     "ClassActivationSequence",
     "Detections",
     "MultiThreshold",
     "NoSuppression",
     "NonMaximumSuppression",
+    "STGradCAM",
     "SoftNonMaximumSuppression",
     "Threshold",
     "class_activation_sequence",
     "nms",
     "propose",
     "soft_nms",
+    "st_gradcam",
 ]

@@ -1,4 +1,4 @@
-"""Activations that need no gradient: the class activation sequence."""
+"""Activations that need no gradient: the class activation sequence, and attention alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from torch import Tensor
 
-    from wtal_localize.detections import FloatArray
+    from wtal_localize.detections import FloatArray, IntArray
 
 
 class ActivationMaps(NamedTuple):
@@ -95,6 +95,38 @@ class ClassActivationSequence:
                 f"got {attention.shape}; use 'attended-st-gradcam' for several assemblies"
             )
         return class_activation_sequence(array(features)[0], attention[0, 0], array(decoding.head_weight))
+
+
+class Attention:
+    """The activation `attention`: where a class is attended, whatever responds there (STAR's Table 2, "Attention")."""
+
+    def __call__(self, decoding: Decoding, features: Tensor) -> ActivationMaps:  # noqa: ARG002 - part of the contract
+        """Map one video's decoding to (C, T) maps: each class's attention in its `best_assembly`, and ones."""
+        attention = array(decoding.attention)[0][best_assembly(decoding)]
+        return ActivationMaps(attention, np.ones_like(attention))
+
+
+def best_assembly(decoding: Decoding) -> IntArray:
+    """For each class the assembly that gives it its highest probability, the first of equals (C,).
+
+    The probabilities are `decoding.probabilities` (1, S, C) where a decoder states them, as one must whose head has
+    more symbols than classes. Else they are the softmax of the logits over the classes (STAR eq. 5); with one assembly
+    it does not matter.
+
+    Raises:
+        ValueError: not one video, or no assembly.
+    """
+    logits = array(decoding.logits)
+    if logits.ndim != 3 or logits.shape[0] != 1 or not logits.shape[1]:
+        raise ValueError(f"decoding.logits must have shape (1, S, C), one video and S >= 1, got {logits.shape}")
+    stated = getattr(decoding, "probabilities", None)
+    if stated is not None:
+        scores = array(stated)[0]
+    else:
+        exponential = np.exp(logits[0] - logits[0].max(axis=1, keepdims=True, initial=-np.inf))
+        scores = exponential / exponential.sum(axis=1, keepdims=True)
+    best: IntArray = np.argmax(scores, axis=0)
+    return best
 
 
 def array(value: Any) -> FloatArray:

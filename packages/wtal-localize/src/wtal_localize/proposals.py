@@ -262,7 +262,8 @@ def _levels(values: FloatArray, thresholds: FloatArray, rule: Rule) -> FloatArra
         return fractions
     high = values.max(axis=1)
     low = values.min(axis=1) if rule == "range" else np.zeros_like(high)
-    return np.minimum(low + fractions * (high - low), high)  # never above the maximum by rounding
+    levels: FloatArray = np.minimum(low + fractions * (high - low), high)  # never above the maximum by rounding
+    return levels
 
 
 def _runs(

@@ -22,8 +22,9 @@ def nms(
     """Greedy non-maximum suppression of half-open intervals.
 
     The best detection is kept, those of its class that overlap it by a tIoU above `threshold` go, and so on. Lengths
-    are end - start: seconds are not pixels, there is no + 1. Which of two equal scores is the better is settled by
-    label, then start, then end, the smaller first, so that nothing depends on the order of the input.
+    are end - start: seconds are not pixels, there is no + 1. Of two equal scores the
+    better is that of the earlier start, then the earlier end, then the smaller label: nothing depends on the order of
+    the input.
 
     Args:
         start: (N,) seconds.
@@ -126,7 +127,7 @@ class NoSuppression:
     """The suppressor `none`: keeps every detection, best first."""
 
     def __call__(self, detections: DetectionsLike) -> Detections:
-        """The same detections; equal scores by label, then start, then end."""
+        """The same detections; equal scores ordered as in `nms`."""
         detections = checked(detections)
         return detections.take(_rank(detections))
 
@@ -157,7 +158,7 @@ def _greedy(detections: Detections, threshold: float, across_classes: bool = Fal
     group = np.zeros_like(label) if across_classes else label
     by_time = np.argsort(start)
     by_time = by_time[np.argsort(group[by_time], kind="stable")]
-    ranked = _rank(detections, across_classes)
+    ranked = _rank(detections)
     position = np.empty_like(by_time)
     position[by_time] = np.arange(len(by_time))
     gone = np.zeros(len(by_time), np.bool_)
@@ -175,24 +176,24 @@ def _soft(
     across_classes: bool = False,
 ) -> tuple[IntArray, FloatArray]:
     label, start, end, score = detections
-    order = np.lexsort((label, end, start) if across_classes else (end, start, label))  # settles ties by position
-    group = np.zeros_like(label) if across_classes else label[order]
+    group = np.zeros_like(label) if across_classes else label
+    order = np.lexsort((label, end, start, group))  # the loop settles ties by position
     score = score[order]
     gone = np.zeros(len(order), np.bool_)
     gaussian = decay == "gaussian"
-    _weaken(len(order), group, start[order], end[order], gaussian, sigma, threshold, minimum_score, score, gone)
-    ranked = np.argsort(-score, kind="stable")
-    ranked = ranked[~gone[ranked]]
-    return order[ranked], score[ranked]
+    _weaken(len(order), group[order], start[order], end[order], gaussian, sigma, threshold, minimum_score, score, gone)
+    kept, score = order[~gone], score[~gone]
+    ranked = _rank(detections.take(kept)._replace(score=score))
+    return kept[ranked], score[ranked]
 
 
-def _rank(detections: Detections, across_classes: bool = False) -> IntArray:
-    """The order best first: score descending, ties by label, start, end, or across classes by start, end, label."""
+def _rank(detections: Detections) -> IntArray:
+    """The order best first: score descending, ties by start, end, label."""
     label, start, end, score = detections
     order = np.argsort(-score)  # several times faster than a sort by all keys, which only ties need
     ranked = score[order]
     if (ranked[1:] == ranked[:-1]).any():
-        order = np.lexsort((label, end, start, -score) if across_classes else (end, start, label, -score))
+        order = np.lexsort((label, end, start, -score))
     return order
 
 

@@ -1,0 +1,204 @@
+import re
+from types import SimpleNamespace
+
+import naive
+import numpy as np
+import pytest
+from wtal_localize import AttendedSTGradCAM, Attention, ClassActivationSequence, STGradCAM, st_gradcam
+from wtal_localize.activations import best_assembly
+
+torch = pytest.importorskip("torch")
+
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")),
+]
+S, T, D, C = 3, 7, 5, 4
+
+
+def pooled(head, assemblies=S, device="cpu", dtype=torch.float32, seed=0):
+    """A decoding whose assemblies pool the features under an attention of their own, and the features."""
+    torch.manual_seed(seed)
+    features = torch.randn(1, T, D, dtype=dtype, device=device)
+    attention = torch.nn.Linear(D, assemblies).to(device, dtype)(features).sigmoid().transpose(1, 2)
+    patterns = attention @ features
+    head = head.to(device, dtype)
+    logits = head(patterns)
+    weight = head.weight if isinstance(head, torch.nn.Linear) else None
+    scores = logits.sigmoid().amax(1)
+    decoding = SimpleNamespace(
+        attention=attention, patterns=patterns, logits=logits, class_scores=scores, head_weight=weight
+    )
+    return decoding, features
+
+
+class Recurrent(torch.nn.Module):
+    """A head in which earlier assemblies reach later logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = torch.nn.LSTMCell(D, 6)
+        self.output = torch.nn.Linear(6, C)
+
+    def forward(self, patterns):
+        state, logits = None, []
+        for pattern in patterns.unbind(1):
+            state = self.cell(pattern, state)
+            logits.append(self.output(state[0]))
+        return torch.stack(logits, 1)
+
+
+HEADS = [lambda: torch.nn.Linear(D, C), lambda: torch.nn.Sequential(torch.nn.Linear(D, C), torch.nn.Tanh()), Recurrent]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("head", HEADS)
+def test_equals_one_backward_per_pair(head, device):
+    decoding, features = pooled(head(), device=device)
+    classes, assemblies = (grid.ravel() for grid in np.meshgrid(np.arange(C), np.arange(S)))
+    xi = st_gradcam(decoding.logits, decoding.patterns, features, classes, assemblies)
+    np.testing.assert_allclose(xi, naive.st_gradcam(decoding, features, classes, assemblies), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_equals_finite_differences(head):
+    head = head().double()
+    decoding, features = pooled(head, dtype=torch.float64)
+    classes, assemblies, step = np.arange(C), np.arange(C) % S, 1e-6
+    xi = st_gradcam(decoding.logits, decoding.patterns, features, classes, assemblies)
+    slopes = np.empty((C, D))
+    for d in range(D):
+        for k, (c, s) in enumerate(zip(classes, assemblies, strict=True)):
+            shift = torch.zeros_like(decoding.patterns)
+            shift[0, s, d] = step
+            above, below = (head(decoding.patterns + sign * shift)[0, s, c].item() for sign in (1, -1))
+            slopes[k, d] = (above - below) / (2 * step)
+    np.testing.assert_allclose(xi, slopes @ features[0].numpy().T, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("seed", range(3))
+def test_attended_map_of_a_linear_head_is_the_class_activation_sequence(seed, device):
+    decoding, features = pooled(torch.nn.Linear(D, C), assemblies=1, device=device, seed=seed)
+    for got, expected in zip(
+        AttendedSTGradCAM()(decoding, features), ClassActivationSequence()(decoding, features), strict=True
+    ):
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_components_take_each_class_from_its_best_assembly(device):
+    decoding, features = pooled(Recurrent(), device=device)
+    best = decoding.logits[0].softmax(1).argmax(0).cpu().numpy()
+    assert len(set(best)) > 1
+    attention = decoding.attention[0].detach().cpu().numpy()[best]
+    xi = naive.st_gradcam(decoding, features, np.arange(C), best)
+    response = 1 / (1 + np.exp(-xi))
+    ones = np.ones((C, T))
+    for activation, expected in (
+        (Attention(), (attention, ones)),
+        (STGradCAM(), (ones, response)),
+        (AttendedSTGradCAM(), (attention, response)),
+    ):
+        for got, want in zip(activation(decoding, features), expected, strict=True):
+            assert got.dtype == np.float64
+            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_only_requested_classes_are_computed():
+    decoding, features = pooled(Recurrent())
+    decoding.class_scores = torch.tensor([[0.2, 0.05, 0.9, 0.0]])
+    full = STGradCAM()(decoding, features).response
+    part = STGradCAM(class_threshold=0.1)(decoding, features).response
+    np.testing.assert_allclose(part[[0, 2]], full[[0, 2]], rtol=1e-6)
+    assert not part[[1, 3]].any()
+    alone = STGradCAM(class_threshold=1.0)(decoding, features).response  # none passes: the arg-max class
+    assert alone.any(axis=1).tolist() == [False, False, True, False]
+
+
+def test_parameters_and_graph_are_left_alone():
+    head = Recurrent()
+    decoding, features = pooled(head)
+    first = AttendedSTGradCAM()(decoding, features)
+    second = AttendedSTGradCAM()(decoding, features)
+    np.testing.assert_array_equal(first.response, second.response)
+    assert all(parameter.grad is None for parameter in head.parameters())
+    decoding.logits.sum().backward()  # the graph is still there
+    assert all(parameter.grad is not None for parameter in head.parameters())
+
+
+def test_one_backward_for_all_classes(monkeypatch):
+    calls = []
+    grad = torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, "grad", lambda *a, **k: calls.append(1) or grad(*a, **k))
+    AttendedSTGradCAM()(*pooled(Recurrent()))
+    assert len(calls) == 1
+
+
+def test_under_no_grad_with_a_graph_kept():
+    decoding, features = pooled(Recurrent())
+    expected = STGradCAM()(decoding, features).response
+    with torch.no_grad():
+        np.testing.assert_array_equal(STGradCAM()(decoding, features).response, expected)
+
+
+def test_video_without_snippets():
+    decoding, features = pooled(torch.nn.Linear(D, C), assemblies=1)
+    decoding.attention = decoding.attention[..., :0]
+    for activation in (Attention(), STGradCAM(), AttendedSTGradCAM(), ClassActivationSequence()):
+        assert [maps.shape for maps in activation(decoding, features[:, :0])] == [(C, 0), (C, 0)]
+
+
+def decoded(logits, **more):
+    return SimpleNamespace(logits=np.array([logits], float), **more)
+
+
+def test_best_assembly_by_softmax_over_classes():
+    # Class 0 has its larger logit in the second assembly, and its larger probability in the first.
+    assert best_assembly(decoded([[1.0, 0.0], [2.0, 9.0]])).tolist() == [0, 1]
+    assert best_assembly(decoded([[1000.0, 0.0], [0.0, 1000.0]])).tolist() == [0, 1]
+
+
+def test_best_assembly_by_stated_probabilities():
+    stated = np.array([[[0.1, 0.2], [0.3, 0.1]]])
+    assert best_assembly(decoded([[9.0, 0.0], [0.0, 9.0]], probabilities=stated)).tolist() == [1, 0]
+
+
+def test_best_assembly_is_the_first_of_equals():
+    assert best_assembly(decoded([[1.0, 2.0], [1.0, 2.0]])).tolist() == [0, 0]
+    assert best_assembly(decoded([[5.0, -3.0]])).tolist() == [0, 0]
+
+
+def raises(message):
+    return pytest.raises(ValueError, match=f"^{re.escape(message)}$")
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 3), (1, 0, 3), (1, 3)])
+def test_bad_logits(shape):
+    with raises(f"decoding.logits must have shape (1, S, C), one video and S >= 1, got {shape}"):
+        best_assembly(SimpleNamespace(logits=np.zeros(shape)))
+
+
+def test_no_graph():
+    with torch.no_grad():
+        decoding, features = pooled(Recurrent())
+    with raises(
+        "the gradient maps need a decoding that keeps its graph, and this one has none: "
+        "decode outside torch.no_grad() and torch.inference_mode()"
+    ):
+        STGradCAM()(decoding, features)
+
+
+def test_logits_of_other_patterns():
+    decoding, features = pooled(Recurrent())
+    decoding.patterns = decoding.patterns.clone()
+    with raises(
+        "decoding.logits do not depend on decoding.patterns: the decoder must compute its logits from the very "
+        "tensor that it returns as patterns"
+    ):
+        STGradCAM()(decoding, features)
+
+
+def test_bad_class_threshold():
+    with raises("class_threshold must be in [0, 1], got 2"):
+        AttendedSTGradCAM(2)(*pooled(Recurrent()))
