@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from wtal_aggregators._shapes import check_attention, check_features
+from wtal_aggregators._arguments import check_attention, check_features
 
 
 def weighted_sum(features: Tensor, coefficients: Tensor) -> Tensor:
@@ -17,10 +17,11 @@ def weighted_sum(features: Tensor, coefficients: Tensor) -> Tensor:
 
     Raises:
         ValueError: If the shapes do not fit.
+        TypeError: If the features are not floating point.
     """
     check_features(features, coefficients)
     weights = coefficients.to(features.dtype)
-    if features.ndim > 2 and features.shape[-3] == 1 and coefficients.ndim > 1:
+    if features.ndim > 2 and features.shape[-3] == 1 and weights.ndim > 1:
         # Several attentions over one sequence are one matrix product; broadcasting would copy the features for each.
         return weights @ features.squeeze(-3)
     return (weights.unsqueeze(-2) @ features).squeeze(-2)
@@ -68,12 +69,15 @@ def mean_coefficients(attention: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def max_pool(features: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The largest value of each feature over the real snippets of (..., T, D); zero where none is real."""
+    """The largest value of each feature over the real snippets of (..., T, D): (..., D), zero where none is real.
+
+    The leading dimensions broadcast. Equal values share the gradient.
+    """
     if features.shape[-2] == 0:
         return features.sum(-2)
     if mask is None:
         return features.amax(-2)
-    largest = features.masked_fill(~mask.unsqueeze(-1), -math.inf).amax(-2)
+    largest = torch.where(mask.unsqueeze(-1), features, -math.inf).amax(-2)
     return torch.where(mask.any(-1, keepdim=True), largest, 0)
 
 
@@ -141,4 +145,5 @@ class Max(nn.Module):
         """Pool features (..., T, D) under mask (..., T) to (..., D); attention (..., T) is only checked."""
         check_features(features, attention)
         check_attention(attention, mask)
-        return max_pool(features, mask)
+        pooled = max_pool(features, mask)
+        return pooled.expand(torch.broadcast_shapes(pooled.shape, (*attention.shape[:-1], 1)))  # type: ignore[no-untyped-call]

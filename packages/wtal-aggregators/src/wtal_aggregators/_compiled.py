@@ -1,0 +1,132 @@
+"""The coefficients and their gradient on the CPU as two loops, which numba compiles where it is installed.
+
+They keep no array of T x n, and the nodes are the innermost loop so that they fill vector registers.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from wtal_aggregators._quadrature import Rule
+
+    Real = NDArray[np.floating[Any]]
+    Loop = Callable[..., None]
+
+
+def coefficients(p: Real, decay: float, nodes: Real, weights: Real, out: Real) -> None:
+    """Write lambda into `out` (N, T) for p (N, T)."""
+    n = len(nodes)
+    v = nodes.copy()
+    f = nodes.copy()
+    for row in range(p.shape[0]):
+        mass = 0.0
+        for t in range(p.shape[1]):
+            mass += p[row, t]
+        upper = decay / max(mass - 1.0, decay)
+        for k in range(n):
+            v[k] = upper * nodes[k]
+            f[k] = upper * weights[k]
+        for t in range(p.shape[1]):
+            for k in range(n):
+                f[k] *= 1.0 - p[row, t] * v[k]
+        for t in range(p.shape[1]):
+            c = 0.0
+            for k in range(n):
+                c += f[k] / (1.0 - p[row, t] * v[k])
+            out[row, t] = p[row, t] * c
+
+
+def gradient(p: Real, g: Real, decay: float, nodes: Real, weights: Real, out: Real) -> None:
+    """Write dJ/dp into `out` (N, T), given g = dJ/dlambda (N, T)."""
+    n = len(nodes)
+    v = nodes.copy()
+    f = nodes.copy()
+    total = nodes.copy()
+    for row in range(p.shape[0]):
+        mass = 0.0
+        for t in range(p.shape[1]):
+            mass += p[row, t]
+        upper = decay / max(mass - 1.0, decay)
+        for k in range(n):
+            v[k] = upper * nodes[k]
+            f[k] = upper * weights[k]
+            total[k] = 0.0
+        for t in range(p.shape[1]):
+            for k in range(n):
+                a = 1.0 - p[row, t] * v[k]
+                f[k] *= a
+                total[k] += g[row, t] * p[row, t] / a
+        for t in range(p.shape[1]):
+            own = g[row, t] * p[row, t]
+            slope = 0.0
+            for k in range(n):
+                inverse = 1.0 / (1.0 - p[row, t] * v[k])
+                slope += f[k] * inverse * (g[row, t] - v[k] * (total[k] - own * inverse))
+            out[row, t] = slope
+
+
+class Kernels:
+    """The loops as machine code, from and to tensors (..., T) on the CPU."""
+
+    def __init__(self, compiler: Callable[[Loop], Any]) -> None:
+        self._coefficients = compiler(coefficients)
+        self._gradient = compiler(gradient)
+
+    def coefficients(self, p: Tensor, rule: Rule) -> Tensor:
+        """Lambda (..., T), float32 or float64, for p (..., T)."""
+        rows = _rows(p, p)
+        out = torch.empty_like(rows)
+        self._coefficients(rows.numpy(), *_arrays(rule), out.numpy())
+        return out.view(p.shape)
+
+    def gradient(self, p: Tensor, g: Tensor, rule: Rule) -> Tensor:
+        """dJ/dp (..., T), float32 or float64, given g = dJ/dlambda (..., T)."""
+        rows = _rows(p, p)
+        out = torch.empty_like(rows)
+        self._gradient(rows.numpy(), _rows(g, p).numpy(), *_arrays(rule), out.numpy())
+        return out.view(p.shape)
+
+
+def kernels_for(p: Tensor) -> Kernels | None:
+    """The compiled loops if p is on the CPU and numba is installed, else None."""
+    return _kernels() if p.device.type == "cpu" else None
+
+
+@functools.cache
+def _kernels() -> Kernels | None:
+    """Import numba, which takes half a second; the first calls ever also compile, seconds, into numba's cache."""
+    if find_spec("numba") is None:
+        return None
+    import numba
+
+    # The sum over nodes may be reordered, hence vectorised, and division by zero gives inf as it does in torch.
+    compiler = functools.partial(numba.njit, error_model="numpy", fastmath={"reassoc", "contract"}, nogil=True)
+    try:
+        return Kernels(functools.partial(compiler, cache=True))
+    except RuntimeError:  # there is nowhere to write a cache
+        return Kernels(compiler)
+
+
+def _rows(values: Tensor, p: Tensor) -> Tensor:
+    """Values (..., T) as a contiguous matrix (N, T) in float64 if p is, else in float32."""
+    dtype = torch.float64 if p.dtype == torch.float64 else torch.float32
+    return values.detach().to(dtype).reshape(math.prod(p.shape[:-1]), p.shape[-1]).contiguous()
+
+
+@functools.cache
+def _arrays(rule: Rule) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    import numpy as np
+
+    return rule.decay, np.array(rule.nodes), np.array(rule.weights)

@@ -1,0 +1,22 @@
+"""When an operation may run code of its own instead of PyTorch operators that others can see through."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def is_eager(*tensors: Tensor) -> bool:
+    """Whether nothing but autograd watches: no compiler, tracer, `torch.func` transform, dispatch mode or subclass."""
+    return not (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        or _transforms_active()
+        or _dispatch_modes()
+        or any(type(tensor) not in (Tensor, nn.Parameter) for tensor in tensors)
+    )
+
+
+# PyTorch asks itself these but does not publish them. Should they go, plain operators serve every call.
+_transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
+_dispatch_modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: True)
