@@ -105,6 +105,7 @@ class Experiment(Table, frozen=True):
     localization: Localization = Localization()
     evaluation: Evaluation = Evaluation()
     seed: Annotated[int, Meta(ge=0)] = 0
+    threads: PositiveInt = 1  #: of torch on the CPU; fixed, because sums split among threads round differently
     device: str = "auto"  #: a torch device; "auto" is the GPU if there is one
     disable_plugins: list[str] = field(default_factory=list)  #: distributions whose plugins are ignored
 

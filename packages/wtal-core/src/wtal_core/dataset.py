@@ -43,7 +43,7 @@ class Dataset:
             DataError: they cannot be read, or hold NaN or infinity.
         """
         try:
-            features = np.asarray(self.store.read(video.name, stream, rows), dtype=np.float32)
+            features = np.array(self.store.read(video.name, stream, rows), dtype=np.float32)
         except (OSError, ValueError) as error:
             raise DataError(f"video {video.name!r}, stream {stream!r}: {error}") from error
         finite = np.isfinite(features)

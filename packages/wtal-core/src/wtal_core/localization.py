@@ -42,25 +42,43 @@ class Localized(NamedTuple):
     class_scores: FloatArray  # (C,)
 
 
-def localize(
+def read_videos(
     dataset: Dataset,
     videos: Sequence[Video],
     models: Mapping[str, StreamModel],
     experiment: config.Experiment,
     registry: Registry,
     report: Callable[[str], None] = lambda _: None,
+) -> dict[str, list[Reading]]:
+    """Run every stream's trained model over all snippets of each video; `report` hears of each finished video."""
+    activation = registry.build("activation", *config.component(experiment.localization.activation))
+    readings = {}
+    for video in videos:
+        readings[video.name] = [
+            read_stream(dataset, video, stream, model, activation) for stream, model in models.items()
+        ]
+        report(video.name)
+    return readings
+
+
+def localize(
+    dataset: Dataset,
+    videos: Sequence[Video],
+    readings: Mapping[str, Sequence[Reading]],
+    settings: config.Localization,
+    registry: Registry,
 ) -> dict[str, Localized]:
-    """Localize actions in videos with one trained model per stream; `report` hears of each finished video."""
-    settings = experiment.localization
-    build = {kind: config.component(getattr(settings, kind)) for kind in ("activation", "proposer", "suppressor")}
-    activation, proposer, suppressor = (registry.build(kind, *choice) for kind, choice in build.items())
-    weights = np.array(settings.stream_weights or [1.0] * len(models))
+    """Cut and suppress: from the streams' readings of each video to its detections. Needs no model."""
+    proposer, suppressor = (
+        registry.build(kind, *config.component(getattr(settings, kind))) for kind in ("proposer", "suppressor")
+    )
     results = {}
     for video in videos:
-        readings = [read_stream(dataset, video, stream, model, activation) for stream, model in models.items()]
+        streams = readings[video.name]
+        weights = np.array(settings.stream_weights or [1.0] * len(streams))
         try:
             results[video.name] = detect(
-                readings,
+                streams,
                 weights / weights.sum(),
                 settings.fusion,
                 proposer,
@@ -70,7 +88,6 @@ def localize(
             )
         except ValueError as error:
             raise PluginError(f"video {video.name!r}: {error}") from error
-        report(video.name)
     return results
 
 

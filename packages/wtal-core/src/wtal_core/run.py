@@ -12,6 +12,7 @@ evaluation.json      what the evaluators say of both
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,8 +24,8 @@ import msgspec
 import numpy as np
 import torch
 
-from wtal_core import config, localization
-from wtal_core.contracts import Evaluation
+from wtal_core import config, evaluation, localization
+from wtal_core.contracts import FloatArray
 from wtal_core.dataset import Dataset, open_dataset
 from wtal_core.errors import Problems, RunError, WtalError
 from wtal_core.files import write
@@ -62,13 +63,14 @@ def prepare(experiment: config.Experiment) -> tuple[Registry, Dataset]:
     if problems:
         raise Problems(problems)
     torch_device(experiment)
+    torch.set_num_threads(experiment.threads)
     return registry, open_dataset(experiment.data, registry)
 
 
 def component_problems(experiment: config.Experiment, registry: Registry) -> Iterator[WtalError]:
     """Build every component once, so that a typo costs no training; yield what cannot be built."""
     chosen = [(kind, getattr(experiment.localization, kind)) for kind in ("activation", "proposer", "suppressor")]
-    chosen += [("evaluator", evaluator) for evaluator in evaluators(experiment).values()]
+    chosen += [("evaluator", evaluator) for evaluator in evaluation.evaluators(experiment).values()]
     for kind, choice in chosen:
         try:
             registry.build(kind, *config.component(choice))
@@ -78,11 +80,6 @@ def component_problems(experiment: config.Experiment, registry: Registry) -> Ite
         build_model(experiment, registry, feature_dim=1, num_classes=1, videos=())
     except WtalError as error:
         yield error
-
-
-def evaluators(experiment: config.Experiment) -> dict[str, config.Component]:
-    """The evaluator of each kind of output."""
-    return {"localization": experiment.evaluation.evaluator, "classification": "classification"}
 
 
 def create(path: Path, experiment: config.Experiment, *, resume: bool = False) -> Run:
@@ -169,10 +166,11 @@ def localize(run: Run, models: Mapping[str, StreamModel], progress: Progress = S
     """Localize the test subset and write detections and class scores; an older evaluation no longer holds and goes."""
     videos = run.dataset.test
     advance = progress.stage("localize", len(videos))
-    done = iter(range(1, len(videos) + 1))
-    results = localization.localize(
+    done = itertools.count(1)
+    readings = localization.read_videos(
         run.dataset, videos, models, run.experiment, run.registry, lambda name: advance(next(done), name)
     )
+    results = localization.localize(run.dataset, videos, readings, run.experiment.localization, run.registry)
     classes = run.dataset.classes
     write(run.path / "detections.json", _activitynet(_interval_records(results, classes)))
     write(run.path / "classification.json", _activitynet(_score_records(results, classes)))
@@ -185,59 +183,51 @@ def evaluate(run: Run) -> dict[str, Any]:
 
     Raises:
         RunError: the run has no detections yet, or they are of another data set.
+        DataError: the test subset is not annotated with segments.
     """
-    truth = run.dataset.ground_truth()
-    outputs = {"localization": "detections.json", "classification": "classification.json"}
-    content = {}
-    for kind, choice in evaluators(run.experiment).items():
-        evaluator = run.registry.build("evaluator", *config.component(choice))
-        detections = read_detections(run.path / outputs[kind], run.dataset)
-        content[kind] = summarize(evaluator(truth, detections, run.dataset.classes), run.dataset.classes)
+    detections, class_scores = read_outputs(run)
+    content = evaluation.evaluate(run.dataset, detections, class_scores, run.experiment, run.registry)
     write(run.path / "evaluation.json", _json(content))
     write(run.path / "config.toml", config.dump(run.experiment))
     return content
 
 
-def summarize(evaluation: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
-    """An evaluation as plain JSON values; NaN, which a class without ground truth has, becomes null."""
-    precision = np.asarray(evaluation.average_precision)
-    return {
-        "tiou_thresholds": [float(t) for t in evaluation.tiou_thresholds],
-        "mean_ap": [None if np.isnan(value) else float(value) for value in evaluation.mean_ap],
-        "average_precision": {
-            name: [None if np.isnan(value) else float(value) for value in column]
-            for name, column in zip(classes, precision.T, strict=True)
-        },
-        "notes": list(evaluation.notes),
-    }
-
-
-def read_detections(path: Path, dataset: Dataset) -> dict[str, VideoDetections]:
-    """Read detections in ActivityNet's format; records without a segment stand for the whole video.
+def read_outputs(run: Run) -> tuple[dict[str, VideoDetections], dict[str, FloatArray]]:
+    """Read detections.json and classification.json, by video.
 
     Raises:
-        RunError: the file cannot be read, or names a class that the data set lacks.
+        RunError: a file is missing or malformed, or names a class that the data set lacks.
     """
+    index = {name: i for i, name in enumerate(run.dataset.classes)}
+    detections, class_scores = {}, {}
+    for name, records in _read_results(run.path / "detections.json", index):
+        times = np.array([record["segment"] for record in records], dtype=np.float64).reshape(-1, 2)
+        labels = np.array([index[record["label"]] for record in records], dtype=np.int64)
+        scores = np.array([record["score"] for record in records], dtype=np.float64)
+        detections[name] = VideoDetections(labels, times[:, 0], times[:, 1], scores)
+    for name, records in _read_results(run.path / "classification.json", index):
+        class_scores[name] = np.zeros(len(index))
+        for record in records:
+            class_scores[name][index[record["label"]]] = record["score"]
+    return detections, class_scores
+
+
+def _read_results(path: Path, index: Mapping[str, int]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     try:
-        results = msgspec.json.decode(path.read_bytes())["results"]
+        results = msgspec.json.decode(path.read_bytes(), type=_Results).results
     except OSError as error:
-        raise RunError(f"{path}: cannot read detections: {error.strerror}; make them with: wtal localize") from error
-    except (msgspec.DecodeError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: not detections in ActivityNet's format: {error!r}") from error
-    index = {name: i for i, name in enumerate(dataset.classes)}
-    detections = {}
+        raise RunError(f"{path}: cannot read: {error.strerror}; make it with: wtal localize") from error
+    except msgspec.DecodeError as error:
+        raise RunError(f"{path}: not results in ActivityNet's format: {error}") from error
     for name, records in results.items():
-        unknown = {record["label"] for record in records} - index.keys()
+        unknown = {str(record.get("label")) for record in records} - index.keys()
         if unknown:
-            raise RunError(f"{path}: video {name!r} has detections of unknown classes: {', '.join(sorted(unknown))}")
-        times = np.array([record.get("segment", (0.0, np.inf)) for record in records], dtype=np.float64).reshape(-1, 2)
-        detections[name] = VideoDetections(
-            np.array([index[record["label"]] for record in records], dtype=np.int64),
-            times[:, 0],
-            times[:, 1],
-            np.array([record["score"] for record in records], dtype=np.float64),
-        )
-    return detections
+            raise RunError(f"{path}: video {name!r} has unknown classes: {', '.join(sorted(unknown))}")
+        yield name, records
+
+
+class _Results(msgspec.Struct):
+    results: dict[str, list[dict[str, Any]]]
 
 
 def _metrics_log(run: Run, stream: str) -> Path:

@@ -185,7 +185,11 @@ def _targets(instances: NDArray[np.float64], counts: bool, device: torch.device)
 @contextmanager
 def _seeded(*key: int) -> Iterator[None]:
     """Torch's generators as a function of `key`; the caller's state is put back."""
-    devices = range(torch.cuda.device_count())
+    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        # Not torch.manual_seed: without a GPU it records a traceback for later at every call, which takes milliseconds.
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.manual_seed_all(seed)
         yield

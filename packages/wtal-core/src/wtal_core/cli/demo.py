@@ -2,6 +2,41 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
 
-def command() -> None:
-    """Demo."""
+import typer
+
+
+def command(
+    out: Annotated[
+        Path | None, typer.Option(help="A new folder for data and runs. Default: a temporary one.", show_default=False)
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds of each method.")] = 3,
+) -> None:
+    """Compare MAAN, STPN and their baselines on real wrist-sensor recordings of exercises, in a few minutes.
+
+    Signals are real, the order of exercises is composed. Needs the extra: `pip install "wtal-core[demo]"`.
+
+    Example: `wtal demo --out my-demo --seeds 1`
+    """
+    import tempfile
+
+    from wtal_core.demo import write_demo
+    from wtal_core.demo.comparison import compare
+    from wtal_core.errors import RunError
+    from wtal_core.progress import bars
+    from wtal_core.report import print_evaluations
+
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{out}: not an empty folder; choose another --out")
+    folder = out or Path(tempfile.mkdtemp(prefix="wtal-demo-"))
+    experiments = write_demo(folder)
+    print(f"{folder}: 160 sessions of 10 people; 7 people train, 3 others are evaluated")
+    with bars() as progress:
+        rows = compare(experiments, range(seeds), progress)
+    print_evaluations(rows)
+    print(
+        "chance: random activations. supervised: a snippet classifier that saw the segments. The others saw labels.\n"
+        f"Look around: wtal validate {folder / 'maan.toml'}; wtal evaluate {folder / 'runs' / 'maan' / 'seed-0'}"
+    )

@@ -1,0 +1,114 @@
+"""Choose the demo's settings by cross-validation over its training people; the evaluation people are never looked at.
+
+For every method, each combination of training settings is trained on the people of two folds and tested on those of the
+third; each trained model is then localized with each combination of localization settings. The best mean of mAP at tIoU
+0.1:0.1:0.7 over the folds wins. The committed `wtal_core/demo/experiments/*.toml` hold what this prints.
+
+    python benchmarks/demo_cross_validation.py [METHOD ...]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from wtal_core import config, evaluation, localization
+from wtal_core.annotations import Video
+from wtal_core.dataset import Dataset
+from wtal_core.demo import METHODS, write_demo
+from wtal_core.demo.bounds import supervised
+from wtal_core.localization import Reading
+from wtal_core.plugins import Registry
+from wtal_core.run import prepare
+from wtal_core.training import train_stream
+
+FOLDS = (("person-01", "person-02"), ("person-03", "person-04"), ("person-05", "person-06", "person-07"))
+TRAINING = {
+    "training.weight_decay": [0.0, 0.001, 0.01, 0.03],
+    "training.iterations": [1000],
+}
+LOCALIZATION = {
+    "localization.proposer.threshold": [0.05, 0.1, 0.2, 0.3, 0.4, 0.5],
+    "localization.proposer.class_threshold": [0.1, 0.3],
+    "localization.proposer.class_score": ["ignore", "multiply"],
+}
+
+
+def combinations(grid: dict[str, list[object]]) -> Iterator[list[str]]:
+    for values in itertools.product(*grid.values()):
+        yield [f"{key}={value}" for key, value in zip(grid, values, strict=True)]
+
+
+def held_out(video: Video, fold: tuple[str, ...]) -> bool:
+    return video.name.startswith(fold)
+
+
+def read(dataset: Dataset, experiment: config.Experiment, registry: Registry) -> dict[str, list[Reading]]:
+    models = {stream: train_stream(dataset, stream, experiment, registry) for stream in dataset.data.streams}
+    return localization.read_videos(dataset, dataset.test, models, experiment, registry)
+
+
+def score(
+    dataset: Dataset, readings: dict[str, list[Reading]], experiment: config.Experiment, registry: Registry
+) -> float:
+    results = localization.localize(dataset, dataset.test, readings, experiment.localization, registry)
+    content = evaluation.evaluate(
+        dataset,
+        {name: result.detections for name, result in results.items()},
+        {name: result.class_scores for name, result in results.items()},
+        experiment,
+        registry,
+    )
+    return float(np.mean(content["localization"]["mean_ap"]))
+
+
+def search(method: str, file: Path) -> None:
+    base = config.load(file)
+    registry, dataset = prepare(base)
+    scores: dict[tuple[str, ...], list[float]] = {}
+    for trained in combinations(TRAINING):
+        experiment = config.configure(base, trained)
+        for fold in FOLDS:
+            part = dataclasses.replace(
+                dataset,
+                training=tuple(v for v in dataset.training if not held_out(v, fold)),
+                test=tuple(v for v in dataset.training if held_out(v, fold)),
+            )
+            if method == "supervised":
+                readings = supervised(part, experiment.training, experiment.seed)
+            else:
+                readings = read(part, experiment, registry)
+            for localized in combinations(LOCALIZATION):
+                value = score(part, readings, config.configure(experiment, localized), registry)
+                scores.setdefault((*trained, *localized), []).append(value)
+    ranked = sorted(scores, key=lambda settings: -np.mean(scores[settings]))
+    print(f"\n{method}: best of {len(ranked)}, mAP (%) at tIoU 0.1:0.1:0.7, mean and each fold")
+    for settings in ranked[:5]:
+        folds = " ".join(f"{100 * value:.1f}" for value in scores[settings])
+        print(f"  {100 * np.mean(scores[settings]):.1f} ({folds})  {' '.join(settings)}", flush=True)
+    for key in TRAINING:
+        best = {
+            value: max(np.mean(s) for settings, s in scores.items() if f"{key}={value}" in settings)
+            for value in TRAINING[key]
+        }
+        print(f"  best by {key}: " + ", ".join(f"{value}: {100 * b:.1f}" for value, b in best.items()))
+
+
+def main() -> None:
+    methods = sys.argv[1:] or [*METHODS, "supervised"]
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_demo(Path(folder))
+        for method in methods:
+            started = time.perf_counter()
+            search(method, files[method])
+            print(f"  {time.perf_counter() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

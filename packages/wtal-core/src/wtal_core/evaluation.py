@@ -1,0 +1,67 @@
+"""Scoring what was localized: the chosen protocol on the intervals, the classification mAP on the class scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wtal_core import config
+from wtal_core.contracts import Detections, Evaluation, FloatArray
+from wtal_core.dataset import Dataset
+from wtal_core.localization import VideoDetections
+from wtal_core.plugins import Registry
+
+
+def evaluators(experiment: config.Experiment) -> dict[str, config.Component]:
+    """The evaluator of each kind of output."""
+    return {"localization": experiment.evaluation.evaluator, "classification": "classification"}
+
+
+def evaluate(
+    dataset: Dataset,
+    detections: Mapping[str, Detections],
+    class_scores: Mapping[str, FloatArray],
+    experiment: config.Experiment,
+    registry: Registry,
+) -> dict[str, Any]:
+    """Score detections and class scores of the test subset, both by video name.
+
+    Returns:
+        The content of evaluation.json: under "localization" and "classification" what `summarize` gives.
+
+    Raises:
+        DataError: the ground truth lacks segments.
+    """
+    truth = dataset.ground_truth()
+    outputs = {"localization": detections, "classification": {n: _whole_video(s) for n, s in class_scores.items()}}
+    return {
+        kind: summarize(
+            registry.build("evaluator", *config.component(choice))(truth, outputs[kind], dataset.classes),
+            dataset.classes,
+        )
+        for kind, choice in evaluators(experiment).items()
+    }
+
+
+def summarize(evaluation: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
+    """An evaluation as plain JSON values; NaN, which a class without ground truth has, becomes null."""
+    return {
+        "tiou_thresholds": [float(t) for t in evaluation.tiou_thresholds],
+        "mean_ap": _numbers(evaluation.mean_ap),
+        "average_precision": {
+            name: _numbers(column) for name, column in zip(classes, evaluation.average_precision.T, strict=True)
+        },
+        "notes": list(evaluation.notes),
+    }
+
+
+def _numbers(values: FloatArray) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _whole_video(scores: FloatArray) -> VideoDetections:
+    """Class scores as detections, for an evaluator that does not look at times."""
+    nowhere = np.zeros(len(scores))
+    return VideoDetections(np.arange(len(scores)), nowhere, nowhere, scores)
