@@ -145,3 +145,28 @@ def classification(ground_truth, detections, classes):
                 recall_before = recall
         row.append(total if positive else NAN)
     return row
+
+
+def kinds(ground_truth, detections, label, threshold):
+    """The kind of error of each detection of a class, in order, under the ActivityNet protocol."""
+    out = []
+    flags = activitynet_flags(ground_truth, detections, label, threshold)
+    for hit, (video, start, end, _) in zip(flags, ranked(detections, label), strict=True):
+        own, other = [0.0], [0.0]
+        for c, s, e in ground_truth.get(video, []):
+            overlap = tiou(start, end, s, e)
+            if c >= 0 and not math.isnan(overlap):
+                (own if c == label else other).append(overlap)
+        if hit:
+            out.append("true positive")
+        elif max(own) >= threshold:
+            out.append("double detection")
+        elif max(other) >= threshold:
+            out.append("wrong label")
+        elif max(own) >= 0.1:
+            out.append("localization error")
+        elif max(other) >= 0.1:
+            out.append("confusion")
+        else:
+            out.append("background")
+    return out

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no linear algebra here, and numpy loads sooner without threads
+
 import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from .api import CLASSIFICATION
 from .classification import Classification
-from .comparison import Comparison, compare
 from .dataset import GroundTruth, with_classes, without_videos
-from .diagnosis import Diagnosis, diagnose
 from .evaluation import Evaluation, threshold_range
 from .exclusions import EXCLUSIONS, excluded_videos
 from .intervals import FloatArray, InputError
 from .protocols import PROTOCOLS, Matching, match
 from .readers import read_detections, read_ground_truth
 from .report import as_csv, as_object, as_text, diagnosis_as_text
+
+if TYPE_CHECKING:
+    from .comparison import Comparison
+    from .diagnosis import Diagnosis
 
 DEFAULT_TIOU = "0.1:0.1:0.9,0.5:0.05:0.95"
 
@@ -83,13 +91,19 @@ def _run(options: argparse.Namespace) -> None:
     scored = [_scored(path, ground_truth, options, thresholds) for path in paths]
     evaluation, matching = scored[0]
     other = scored[-1][1]
-    comparison = compare(matching, other) if options.compare is not None and matching and other else None
-    diagnosis = diagnose(matching, diagnosed) if diagnosed is not None and matching else None
-    sys.stdout.write(
-        as_text(
-            [(path, verdict) for path, (verdict, _) in zip(paths, scored, strict=True)], comparison, options.per_class
-        )
-    )
+    comparison, diagnosis = None, None
+    if options.compare is not None and matching and other:
+        from .comparison import compare
+
+        comparison = compare(matching, other)
+    if diagnosed is not None and matching:
+        from .diagnosis import diagnose
+
+        diagnosis = diagnose(matching, diagnosed)
+    if comparison is not None:
+        sys.stdout.write("".join(f"{name}: {path}\n" for name, path in zip("AB", paths, strict=True)))
+    verdicts = [(name, verdict) for name, (verdict, _) in zip("AB", scored, strict=False)]
+    sys.stdout.write(as_text(verdicts, comparison, options.per_class))
     if diagnosis is not None:
         sys.stdout.write("\n" + diagnosis_as_text(diagnosis))
     _write(options, evaluation, comparison, diagnosis)
@@ -136,10 +150,8 @@ def _thresholds(text: str) -> FloatArray:
 
 
 def _demand_matplotlib() -> None:
-    try:
-        import matplotlib  # noqa: F401, ICN001  # asked before the work, not after it
-    except ImportError:
-        raise InputError("--plot needs matplotlib: pip install 'wtal-eval[plot]'") from None
+    if find_spec("matplotlib") is None:  # asked before the work, not after it
+        raise InputError("--plot needs matplotlib: pip install 'wtal-eval[plot]'")
 
 
 def _write(

@@ -10,7 +10,6 @@ from .evaluation import mean_over_classes
 from .intervals import FloatArray, IntArray
 from .protocols import Matching
 
-
 WEIGHTS_AT_ONCE = 1 << 22
 """Pairs of a resample and a detection examined in one step, which bounds the memory."""
 

@@ -53,7 +53,9 @@ def _ratio(intersection: FloatArray, union: FloatArray) -> FloatArray:
 
 def detection_order(detections: Columns) -> IntArray:
     """Rows (N,) by class, then falling score; ties by video, start and end, so file order never decides."""
-    order = np.lexsort((-detections.score, detections.label))
+    order = np.argsort(-detections.score)
+    few_bytes = np.min_scalar_type(int(detections.label.max(initial=0)))  # sorted by radix, in linear time
+    order = order[np.argsort(detections.label[order].astype(few_bytes), kind="stable")]
     score, label = detections.score[order], detections.label[order]
     tied = np.zeros(order.size + 1, bool)
     tied[1:-1] = (score[1:] == score[:-1]) & (label[1:] == label[:-1])
@@ -71,9 +73,7 @@ def overlapping_pairs(detections: Columns, instances: Columns, classes: int, lea
     """
     group = instances.video * classes + instances.label
     wanted = detections.video * classes + detections.label
-    first = np.searchsorted(group, wanted)
-    count = np.searchsorted(group, wanted, side="right") - first
-    return _pairs(detections, instances, first, count, least, overlap)
+    return _pairs(detections, instances, group, wanted, least, overlap)
 
 
 def touches(detections: Columns, intervals: Columns) -> BoolArray:
@@ -91,9 +91,7 @@ def pairs_of_any_class(detections: Columns, intervals: Columns, least: float, ov
 
     `intervals` must lie sorted by video.
     """
-    first = np.searchsorted(intervals.video, detections.video)
-    count = np.searchsorted(intervals.video, detections.video, side="right") - first
-    return _pairs(detections, intervals, first, count, least, overlap)
+    return _pairs(detections, intervals, intervals.video, detections.video, least, overlap)
 
 
 def by_detection(pairs: Pairs, detections: Columns, instances: Columns) -> Pairs:
@@ -119,41 +117,45 @@ def _take(pairs: Pairs, rows: IntArray) -> Pairs:
 
 
 def _pairs(
-    detections: Columns, intervals: Columns, first: IntArray, count: IntArray, least: float, overlap: Overlap
+    detections: Columns, intervals: Columns, group: IntArray, wanted: IntArray, least: float, overlap: Overlap
 ) -> Pairs:
-    rows = np.flatnonzero(count)
-    total = np.cumsum(count[rows])
+    """Pairs of a detection and an interval of the group (rising) that it wants."""
+    groups, starts, sizes = np.unique(group, return_index=True, return_counts=True)
+    place = np.searchsorted(groups, wanted)
+    rows = np.flatnonzero(np.append(groups, -1)[place] == wanted)
+    first, count = starts[place[rows]], sizes[place[rows]]
+    total = np.cumsum(count)
     steps = np.searchsorted(total, np.arange(PAIRS_AT_ONCE, total[-1] if total.size else 0, PAIRS_AT_ONCE))
     found: list[tuple[IntArray, IntArray, FloatArray]] = []
-    for some in np.split(rows, np.unique(steps)):
-        detection = np.repeat(some, count[some])
-        before = np.cumsum(count[some]) - count[some]
-        instance = np.arange(detection.size) + np.repeat(first[some] - before, count[some])
-        tiou = overlap(
-            detections.start[detection], detections.end[detection], intervals.start[instance], intervals.end[instance]
-        )
+    for step in np.split(np.arange(rows.size), np.unique(steps)):
+        some, size = rows[step], count[step]
+        detection = np.repeat(some, size)
+        instance = np.arange(detection.size) + np.repeat(first[step] - (np.cumsum(size) - size), size)
+        start, end = np.repeat(detections.start[some], size), np.repeat(detections.end[some], size)
+        if least > 0:  # most pairs do not meet, and need no more than two comparisons
+            meet = np.flatnonzero((intervals.start[instance] < end) & (intervals.end[instance] > start))
+            detection, instance, start, end = detection[meet], instance[meet], start[meet], end[meet]
+        tiou = overlap(start, end, intervals.start[instance], intervals.end[instance])
         kept = tiou >= least
         found.append((detection[kept], instance[kept], tiou[kept]))
     return Pairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
-def choose(chooser: IntArray, choice: IntArray, choosers: int, choices: int) -> IntArray:
+def choose(chooser: IntArray, choice: IntArray) -> IntArray:
     """Serial dictatorship: in order of their index, choosers take their best free choice.
 
     Args:
-        chooser: (P,) who may choose, in [0, choosers), rising; a smaller index chooses earlier.
-        choice: (P,) what, in [0, choices); each chooser's choices from the best to the worst.
-        choosers: Number of choosers.
-        choices: Number of choices.
+        chooser: (P,) who may choose, rising; a smaller index chooses earlier.
+        choice: (P,) what, an index; each chooser's choices from the best to the worst.
 
     Returns:
-        What each chooser took (choosers,), or -1.
+        The rows (W,) in which a chooser takes the choice; no chooser and no choice is in two of them.
     """
-    bounds = np.searchsorted(chooser, np.arange(choosers + 1))
-    pointer, end = bounds[:-1].copy(), bounds[1:]
-    nobody = choosers
-    holder = np.full(choices, nobody)
-    active = np.flatnonzero(pointer < end)
+    pointer = np.flatnonzero(np.diff(chooser, prepend=-1))
+    end = np.append(pointer[1:], chooser.size)
+    nobody = pointer.size
+    holder = np.full(choice.max(initial=-1) + 1, nobody)
+    active = np.arange(pointer.size)
     while active.size:
         wanted = choice[pointer[active]]
         before = holder[wanted]
@@ -163,7 +165,5 @@ def choose(chooser: IntArray, choice: IntArray, choosers: int, choices: int) -> 
         active = np.concatenate((active[~won], displaced))
         pointer[active] += 1
         active = active[pointer[active] < end[active]]
-    taken = np.full(choosers, -1)
-    held = np.flatnonzero(holder != nobody)
-    taken[holder[held]] = held
+    taken: IntArray = pointer[holder[holder != nobody]]
     return taken

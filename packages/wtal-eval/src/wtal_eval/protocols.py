@@ -150,7 +150,9 @@ class Matching:
     def true_positive_ranks(self, k: int) -> dict[int, IntArray]:
         """Per class that has ground truth, the ranks of its true positives at threshold k; the best detection has 1."""
         hits = np.flatnonzero(self.found[k] >= 0)
-        counting = np.concatenate(([0], np.cumsum(~self.dropped(k))))
+        counting = np.arange(self.ambiguous.size + 1)
+        if self.ambiguous.any():
+            counting[1:] -= np.cumsum(self.dropped(k))
         starts = self.class_bounds
         bounds = np.searchsorted(hits, starts)
         return {
@@ -240,12 +242,8 @@ def match(
     for k, threshold in enumerate(thresholds):
         kept = pairs.tiou > threshold if protocol.strict else pairs.tiou >= threshold
         detection, instance = pairs.detection[kept], pairs.instance[kept]
-        if protocol.instances_choose:
-            taken = choose(instance, detection, instances.label.size, rows.label.size)
-            winners = np.flatnonzero(taken >= 0)
-            found[k, taken[winners]] = winners
-        else:
-            found[k] = choose(detection, instance, rows.label.size, instances.label.size)
+        taken = choose(instance, detection) if protocol.instances_choose else choose(detection, instance)
+        found[k, detection[taken]] = instance[taken]
     ambiguous = touches(rows, forgiven) if protocol.forgives_ambiguous else np.zeros(rows.label.size, bool)
     return Matching(protocol, videos, classes, thresholds, instances, rows, found, ambiguous, notes)
 

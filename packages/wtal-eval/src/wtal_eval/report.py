@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .comparison import Comparison
-from .diagnosis import Diagnosis
 from .evaluation import Evaluation
 from .intervals import FloatArray
+
+if TYPE_CHECKING:
+    from .comparison import Comparison
+    from .diagnosis import Diagnosis
 
 USUAL_AVERAGES = ((0.1, 0.5, 0.1), (0.3, 0.7, 0.1), (0.1, 0.7, 0.1), (0.1, 0.9, 0.1), (0.5, 0.95, 0.05))
 """First threshold, last threshold and step of the averages that papers print."""
@@ -30,7 +32,7 @@ def usual_averages(evaluation: Evaluation) -> dict[str, float]:
 def as_text(
     evaluations: Sequence[tuple[str, Evaluation]], comparison: Comparison | None = None, per_class: bool = False
 ) -> str:
-    """A table of the mAP per tIoU, one column each named evaluation, then averages, comparison and notes. In percent."""
+    """The mAP per tIoU in percent, one column each named evaluation, then averages, comparison and notes."""
     some = evaluations[0][1]
     alone = len(evaluations) == 1
     rows = [["tIoU", *("mAP" if alone else name for name, _ in evaluations)]]
@@ -39,7 +41,7 @@ def as_text(
     averages = [usual_averages(evaluation) for _, evaluation in evaluations]
     rows += [[name, *(_percent(each[name]) for each in averages)] for name in averages[0]]
     if comparison is not None:
-        rows[0] += ["difference", "95 % interval"]
+        rows[0] += ["A - B", "95 % interval"]
         for row, difference, low, high in zip(
             rows[1:], comparison.difference, comparison.low, comparison.high, strict=False
         ):
@@ -48,7 +50,7 @@ def as_text(
     if comparison is not None:
         difference, low, high = (100 * value for value in comparison.average)
         parts.append(
-            f"mean over all tIoU: {difference:+.2f} ({low:+.2f} to {high:+.2f}; 95 % of {comparison.resamples} "
+            f"mean over all tIoU, A - B: {difference:+.2f} ({low:+.2f} to {high:+.2f}; 95 % of {comparison.resamples} "
             "resamples of the videos)"
         )
     if per_class:

@@ -1,0 +1,104 @@
+"""Time and memory of `wtal-eval`: the whole process, cold, as a user starts it.
+
+    python benchmarks/evaluation.py [--data FOLDER] [--detections 1000000] [--repeats 7]
+
+Runs the command on real detections, if FOLDER holds `detections.json` and `ground_truth.json`, and on made-up ones
+(5,000 videos, 200 classes) of a tenth, a half and the whole of the wanted size. `python -c "import numpy"` is timed in
+turn with the command, because that is what no evaluation can do without. Prints the median and the least wall time, the
+least CPU time and the largest resident set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+THUMOS14 = "0.1:0.1:0.9"
+ACTIVITYNET = "0.5:0.05:0.95"
+
+
+def measured(command: list[str]) -> tuple[float, float, float]:
+    """Wall and CPU seconds and the largest resident set in MiB of one process."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed with status {process.returncode}")
+    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def report(commands: dict[str, list[str]], repeats: int) -> None:
+    runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in commands}
+    for _ in range(repeats):
+        for name, command in commands.items():  # in turn, so that a busy moment meets them all
+            runs[name].append(measured(command))
+    for name, each in runs.items():
+        walls, cpus, sizes = zip(*each, strict=True)
+        print(
+            f"{name:<44} wall {statistics.median(walls):6.2f} s (least {min(walls):.2f})  "
+            f"cpu {min(cpus):6.2f} s  memory {max(sizes):5.0f} MiB"
+        )
+
+
+def make_up(folder: Path, detections: int, videos: int = 5000, classes: int = 200) -> None:
+    """ActivityNet-like files: one to three instances a video, half of the detections of one of its classes."""
+    generator = np.random.default_rng(0)
+    names = [f"activity {c:03d}" for c in range(classes)]
+    database, results = {}, {}
+    for v in range(videos):
+        duration = generator.uniform(30, 240)
+        shown = generator.choice(classes, 2, replace=False)
+        annotations = []
+        for _ in range(generator.integers(1, 4)):
+            start = generator.uniform(0, 0.8 * duration)
+            end = min(duration, start + generator.uniform(1, 0.3 * duration))
+            annotations.append({"label": names[generator.choice(shown)], "segment": [round(start, 2), round(end, 2)]})
+        database[f"v_{v:011d}"] = {"subset": "validation", "annotations": annotations}
+        count = detections // videos
+        start = generator.uniform(0, 0.9 * duration, count)
+        end = np.minimum(duration, start + generator.uniform(0.5, 0.4 * duration, count))
+        label = np.where(generator.random(count) < 0.5, shown[0], generator.integers(0, classes, count))
+        score = generator.random(count)
+        results[f"v_{v:011d}"] = [
+            {"label": names[c], "score": s, "segment": [a, b]}
+            for c, s, a, b in zip(label.tolist(), score.tolist(), start.tolist(), end.tolist(), strict=True)
+        ]
+    (folder / "ground_truth.json").write_text(json.dumps({"database": database}))
+    (folder / "detections.json").write_text(json.dumps({"version": "made up", "results": results, "external_data": {}}))
+
+
+def evaluation(folder: Path, tiou: str) -> list[str]:
+    files = [str(folder / "detections.json"), str(folder / "ground_truth.json")]
+    return [sys.executable, "-m", "wtal_eval.cli", *files, "--tiou", tiou]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with detections.json and ground_truth.json")
+    parser.add_argument("--detections", type=int, default=1_000_000)
+    parser.add_argument("--repeats", type=int, default=7)
+    options = parser.parse_args()
+    numpy_alone = {'python -c "import numpy"': [sys.executable, "-c", "import numpy"]}
+    if options.data is not None:
+        report({**numpy_alone, f"wtal-eval, {options.data.name}": evaluation(options.data, THUMOS14)}, options.repeats)
+    for share in (10, 2, 1):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            make_up(folder, options.detections // share)
+            title = f"wtal-eval, {options.detections // share:,} detections"
+            report({**numpy_alone, title: evaluation(folder, ACTIVITYNET)}, max(1, options.repeats // 2))
+
+
+if __name__ == "__main__":
+    main()
