@@ -69,7 +69,7 @@ def decode(model, features, symbols, aggregate):
         inputs = [pattern, model["embedding.weight"][previous]]
         repetition = 0.0
         if "repetition_weight" in model:
-            repetition = model["repetition_weight"] * sum(attention) / (T if normalized else 1)
+            repetition = model["repetition_weight"] * sum(attention) * (100 / T if normalized else 1)
             inputs.append([repetition])
         hidden, cell = lstm(
             np.concatenate(inputs),

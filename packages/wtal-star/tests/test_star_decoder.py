@@ -121,10 +121,10 @@ def test_coverage_offset_of_extreme_attention(attention):
     assert sum(attention) == 0 or weights.grad.isfinite().all()
 
 
-def test_ram_counts_mass_or_its_mean():
+def test_ram_counts_the_mass_or_its_percentage():
     attention = torch.tensor([[1.0, 0.5, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
     assert decoder.repetition(attention, torch.tensor(2.0)).tolist() == [3.0, 8.0]
-    assert decoder.repetition(attention, torch.tensor(2.0), torch.tensor([3, 4])).tolist() == [1.0, 2.0]
+    assert decoder.repetition(attention, torch.tensor(2.0), torch.tensor([3, 4])).tolist() == [100.0, 200.0]
 
 
 @pytest.mark.parametrize("modules", [(), ("sparsity",), ("coverage",), ("ram",), ALL])
@@ -452,8 +452,8 @@ def test_overfits_eight_videos_to_perfect_label_sequences(device):
             features[b, start : start + 5] += 2 * directions[c]
     features, truth = features.to(device), SimpleNamespace(labels=labels.to(device), counts=None)
     model = Star(16, 5, Norm(), hidden_size=64, attention_size=32, embedding_size=16).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), 5e-3)
-    for _ in range(200):
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(100):
         optimizer.zero_grad()
         sum(model.loss(model(features, targets=truth), truth).values()).backward()
         optimizer.step()
@@ -463,3 +463,22 @@ def test_overfits_eight_videos_to_perfect_label_sequences(device):
     for b in range(8):
         assert decoding.symbols[b][decoding.steps[b]].tolist() == expected[b]
     assert ((decoding.class_scores.cpu() > 0.5) == (labels > 0)).all()
+
+
+@pytest.mark.parametrize("length_normalized", [True, False])
+def test_ram_learns_to_count(length_normalized):
+    """Two kinds of video, one class, told apart by how much of it there is."""
+    torch.manual_seed(0)
+    counts = torch.tensor([[2.0], [8.0]]).repeat(4, 1)
+    features = 0.1 * torch.randn(8, 40, 4)
+    for b in range(8):
+        features[b, : 3 * int(counts[b]), 0] += 2
+    truth = SimpleNamespace(labels=torch.ones(8, 1), counts=counts)
+    options = {"modules": ["ram"], "ram": 1.0, "hidden_size": 8, "attention_size": 8}
+    model = Star(4, 1, Norm(), length_normalized=length_normalized, **options)
+    optimizer = torch.optim.Adam(model.parameters(), 2e-2)
+    for _ in range(120):
+        optimizer.zero_grad()
+        sum(model.loss(model(features, targets=truth), truth).values()).backward()
+        optimizer.step()
+    torch.testing.assert_close(model(features).repetition[:, :1], counts, rtol=0, atol=0.5)
