@@ -29,10 +29,8 @@ from wtal_core.run import prepare
 from wtal_core.training import train_stream
 
 FOLDS = (("person-01", "person-02"), ("person-03", "person-04"), ("person-05", "person-06", "person-07"))
-TRAINING = {
-    "training.weight_decay": [0.0, 0.001, 0.01, 0.03],
-    "training.iterations": [1000],
-}
+TRAINING = {"training.weight_decay": [0.0, 0.001, 0.01, 0.03]}
+SPARSITY = {"model.decoder.sparsity": [0.0, 0.1]}  # STPN's own loss term; the other methods have none
 LOCALIZATION = {
     "localization.proposer.threshold": [0.05, 0.1, 0.2, 0.3, 0.4, 0.5],
     "localization.proposer.class_threshold": [0.1, 0.3],
@@ -72,7 +70,8 @@ def search(method: str, file: Path) -> None:
     base = config.load(file)
     registry, dataset = prepare(base)
     scores: dict[tuple[str, ...], list[float]] = {}
-    for trained in combinations(TRAINING):
+    grid = TRAINING | SPARSITY if method == "stpn" else TRAINING
+    for trained in combinations(grid):
         experiment = config.configure(base, trained)
         for fold in FOLDS:
             part = dataclasses.replace(
@@ -92,10 +91,9 @@ def search(method: str, file: Path) -> None:
     for settings in ranked[:5]:
         folds = " ".join(f"{100 * value:.1f}" for value in scores[settings])
         print(f"  {100 * np.mean(scores[settings]):.1f} ({folds})  {' '.join(settings)}", flush=True)
-    for key in TRAINING:
+    for key, values in grid.items():
         best = {
-            value: max(np.mean(s) for settings, s in scores.items() if f"{key}={value}" in settings)
-            for value in TRAINING[key]
+            value: max(np.mean(s) for settings, s in scores.items() if f"{key}={value}" in settings) for value in values
         }
         print(f"  best by {key}: " + ", ".join(f"{value}: {100 * b:.1f}" for value, b in best.items()))
 

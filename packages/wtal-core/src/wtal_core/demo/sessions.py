@@ -89,9 +89,7 @@ def snippet_features(signal: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def write_dataset(sessions: Sequence[Session], folder: Path) -> None:
-    """Write `annotations.json` and `features/STREAM/SESSION.npy`: what a user with recordings of their own would
-    have.
-    """
+    """Write `annotations.json` and `features/STREAM/SESSION.npy`, as a user with recordings of their own would."""
     for stream, axes in STREAMS.items():
         for session in sessions:
             features = snippet_features(session.signal[:, axes])

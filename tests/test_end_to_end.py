@@ -1,0 +1,116 @@
+"""Experiments composed of real components, from files to a table."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from wtal_core.cli import main
+
+
+def wtal(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return stop.value.code or 0
+
+
+def localization(run: Path) -> np.ndarray:
+    return np.array(json.loads((run / "evaluation.json").read_text())["localization"]["mean_ap"])
+
+
+@pytest.mark.parametrize("aggregator", ["dropout", "maa", "max", "mean", "norm", "softmax-norm", "weighted-sum"])
+def test_every_aggregator_runs_by_name(pristine, tmp_path, capsys, aggregator):
+    code = wtal("run", pristine / "maan.toml", "--set", f"model.aggregator={aggregator}", "--out", tmp_path)
+    assert code == 0
+    assert "Cls mAP" in capsys.readouterr().out
+    run = tmp_path / "seed-0"
+    assert {path.name for path in run.iterdir()} == {
+        "checkpoints",
+        "classification.json",
+        "config.toml",
+        "detections.json",
+        "environment.json",
+        "evaluation.json",
+        "metrics.jsonl",
+    }
+    assert f'aggregator = "{aggregator}"' in (run / "config.toml").read_text()
+
+
+def test_training_finds_actions_that_labels_alone_reveal(pristine, tmp_path):
+    few, many = tmp_path / "few", tmp_path / "many"
+    assert wtal("run", pristine / "maan.toml", "--set", "training.iterations=1", "--out", few) == 0
+    assert wtal("run", pristine / "maan.toml", "--set", "training.iterations=300", "--out", many) == 0
+    untrained, trained = localization(few / "seed-0"), localization(many / "seed-0")
+    assert trained[0] > 0.7
+    assert (trained > untrained + 0.3).all()
+
+
+def test_same_seed_same_bytes_other_seed_others(pristine, tmp_path):
+    for out in ("one", "two"):
+        assert wtal("run", pristine / "maan.toml", "--seeds", "0,1", "--out", tmp_path / out) == 0
+    names = [
+        "detections.json",
+        "classification.json",
+        "evaluation.json",
+        "metrics.jsonl",
+        "checkpoints/rgb.safetensors",
+    ]
+    for name in names:
+        contents = [
+            (tmp_path / out / seed / name).read_bytes() for seed in ("seed-0", "seed-1") for out in ("one", "two")
+        ]
+        assert contents[0] == contents[1]
+        assert contents[2] == contents[3]
+        assert contents[0] != contents[2]
+
+
+def test_parts_give_what_the_whole_gives(pristine, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert wtal("run", pristine / "maan.toml", "--out", whole) == 0
+    assert wtal("train", pristine / "maan.toml", "--out", parts) == 0
+    assert wtal("localize", parts / "seed-0") == 0
+    assert wtal("evaluate", parts / "seed-0") == 0
+    for name in ("detections.json", "classification.json", "evaluation.json", "config.toml"):
+        assert (whole / "seed-0" / name).read_bytes() == (parts / "seed-0" / name).read_bytes()
+
+
+def test_localizing_again_with_another_threshold(pristine, tmp_path, capsys):
+    assert wtal("run", pristine / "maan.toml", "--out", tmp_path) == 0
+    run = tmp_path / "seed-0"
+    before = (run / "detections.json").read_bytes()
+    assert wtal("localize", run, "--set", "localization.proposer.threshold=0.9") == 0
+    assert (run / "detections.json").read_bytes() != before
+    assert not (run / "evaluation.json").exists()
+    assert "threshold = 0.9" in (run / "config.toml").read_text()
+    assert wtal("evaluate", run) == 0
+    assert (run / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (
+            "model.aggregator=weightedsum",
+            "error: unknown aggregator 'weightedsum'; did you mean 'weighted-sum'?\n",
+        ),
+        (
+            "localization.suppressor.treshold=0.5",
+            "error: suppressor 'nms' has no option 'treshold'; did you mean 'threshold'?\n",
+        ),
+        (
+            "evaluation.evaluator=activitynt",
+            "error: unknown evaluator 'activitynt'; did you mean 'activitynet'?\n",
+        ),
+    ],
+)
+def test_a_misspelt_component_costs_no_training(pristine, tmp_path, capsys, setting, message):
+    assert wtal("run", pristine / "maan.toml", "--set", setting, "--out", tmp_path / "new") == 2
+    assert capsys.readouterr().err == message
+    assert not (tmp_path / "new").exists()
+
+
+def test_streams_fused_by_attention(pristine, tmp_path):
+    assert wtal("run", pristine / "maan.toml", "--set", "localization.fusion=attention", "--out", tmp_path) == 0
+    results = json.loads((tmp_path / "seed-0" / "detections.json").read_text())["results"]
+    assert len(results) == 12
+    assert sum(map(len, results.values())) > 0
