@@ -1,0 +1,28 @@
+"""A fake installed distribution: one component of every kind, under the names that experiments use by default."""
+
+from wtal_core import hookimpl
+
+
+@hookimpl
+def wtal_aggregators():
+    return {"maa": "wtal_fakes:Mean"}
+
+
+@hookimpl
+def wtal_activations():
+    return {"cas": "wtal_fakes:Activations"}
+
+
+@hookimpl
+def wtal_proposers():
+    return {"threshold": "wtal_fakes:Runs"}
+
+
+@hookimpl
+def wtal_suppressors():
+    return {"nms": "wtal_fakes:KeepAll"}
+
+
+@hookimpl
+def wtal_evaluators():
+    return {"activitynet": "wtal_fakes:Recall", "classification": "wtal_fakes:Accuracy"}
