@@ -1,0 +1,209 @@
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+import wtal_eval
+from wtal_eval.cli import main
+
+DATABASE = {
+    "database": {
+        "a": {"subset": "test", "annotations": [{"label": "run", "segment": [0, 10]}]},
+        "b": {"subset": "test", "annotations": [{"label": "swim", "segment": [0, 10]}]},
+    }
+}
+
+
+def results(*rows):
+    videos = {}
+    for video, label, start, end, score in rows:
+        videos.setdefault(video, []).append({"label": label, "segment": [start, end], "score": score})
+    return {"results": videos}
+
+
+GOOD = results(("a", "run", 0, 10, 0.9), ("b", "swim", 0, 6, 0.8))
+POOR = results(("a", "run", 0, 3, 0.9), ("b", "swim", 0, 6, 0.8))
+
+
+@pytest.fixture
+def files(tmp_path):
+    for name, content in (("gt", DATABASE), ("good", GOOD), ("poor", POOR), ("none", {"results": {}})):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    return lambda *names: [str(tmp_path / f"{name}.json") for name in names]
+
+
+def test_table(files, capsys):
+    assert main([*files("good", "gt"), "--tiou", "0.5,0.7"]) == 0
+    assert capsys.readouterr().out == "activitynet, mAP in percent\ntIoU     mAP\n0.5   100.00\n0.7    50.00\n"
+
+
+def test_usual_averages(files, capsys):
+    assert main(files("good", "gt")) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[-5:] == [
+        ["0.1:0.5", "100.00"],
+        ["0.3:0.7", "90.00"],
+        ["0.1:0.7", "92.86"],
+        ["0.1:0.9", "83.33"],
+        ["0.5:0.95", "65.00"],
+    ]
+
+
+def test_per_class(files, capsys):
+    assert main([*files("good", "gt"), "--tiou", "0.5,0.7", "--per-class"]) == 0
+    assert capsys.readouterr().out.endswith("class     0.5     0.7\nrun    100.00  100.00\nswim   100.00    0.00\n")
+
+
+@pytest.mark.parametrize("protocol", ["thumos14", "thumos14-11point"])
+def test_other_protocols(files, capsys, protocol):
+    assert main([*files("good", "gt"), "--tiou", "0.6", "--protocol", protocol]) == 0
+    assert capsys.readouterr().out == f"{protocol}, mAP in percent\ntIoU    mAP\n0.6   50.00\n"
+
+
+def test_classification(files, capsys):
+    assert main([*files("poor", "gt"), "--protocol", "classification"]) == 0
+    assert capsys.readouterr().out == "classification, mAP in percent\ntIoU         mAP\nanywhere  100.00\n"
+
+
+def test_no_detection_scores_zero_and_says_so(files, capsys):
+    assert main([*files("none", "gt"), "--tiou", "0.5"]) == 0
+    output = capsys.readouterr().out
+    assert "0.5   0.00\n" in output
+    assert output.endswith("note: no detection to score: every average precision is 0\n")
+
+
+def test_excluded_videos(files, tmp_path, capsys):
+    (tmp_path / "list.txt").write_text("b\nz\n")
+    assert main([*files("good", "gt"), "--tiou", "0.7", "--exclude-videos", str(tmp_path / "list.txt")]) == 0
+    output = capsys.readouterr().out
+    assert "0.7   100.00\n" in output
+    assert "note: 1 video excluded (1 instance, 1 detection): b\n" in output
+
+
+def test_comparison(files, capsys):
+    assert main([*files("good", "gt"), "--tiou", "0.5", "--compare", *files("poor")]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith(f"A: {files('good')[0]}\nB: {files('poor')[0]}\n")
+    assert "0.5   100.00  50.00  +50.00  +0.00 to +100.00\n" in output
+    assert "mean over all tIoU, A - B: +50.00 (+0.00 to +100.00; 95 % of 1000 resamples of the videos)\n" in output
+
+
+def test_diagnosis(files, capsys):
+    assert main([*files("poor", "gt"), "--tiou", "0.5", "--diagnose", "0.5"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["true", "positive", "1", "1"] in lines
+    assert ["localization", "error", "1", "1", "+0.00"] in lines
+
+
+def test_json(files, tmp_path, capsys):
+    path = tmp_path / "out.json"
+    arguments = ["--tiou", "0.5,0.7", "--json", str(path), "--diagnose", "0.5", "--compare", *files("poor")]
+    assert main([*files("good", "gt"), *arguments]) == 0
+    content = json.loads(path.read_text())
+    assert content["protocol"] == "activitynet"
+    assert content["tiou_thresholds"] == [0.5, 0.7]
+    assert content["mean_ap"] == [1.0, 0.5]
+    assert content["averages"] == {}
+    assert content["per_class"] == {"run": [1.0, 1.0], "swim": [1.0, 0.0]}
+    assert content["notes"] == []
+    assert content["comparison"]["difference"] == [0.5, 0.5]
+    assert content["diagnosis"]["counts"]["true positive"] == 2
+    assert content["diagnosis"]["by_count"][4] == {
+        "name": "XL (16 and more)",
+        "instances": 0,
+        "mean_ap": 0.0,
+        "missed": None,
+    }
+
+
+def test_csv(files, tmp_path):
+    path = tmp_path / "out.csv"
+    assert main([*files("good", "gt"), "--tiou", "0.5,0.7", "--csv", str(path)]) == 0
+    rows = list(csv.reader(path.open()))
+    assert rows == [["class", "0.5", "0.7"], ["run", "1.0", "1.0"], ["swim", "1.0", "0.0"], ["mean", "1.0", "0.5"]]
+
+
+def test_plots(files, tmp_path):
+    pytest.importorskip("matplotlib")
+    assert main([*files("good", "gt"), "--plot", str(tmp_path / "plots")]) == 0
+    written = {path.name: path.read_bytes()[:4] for path in (tmp_path / "plots").iterdir()}
+    assert written == dict.fromkeys(("precision_recall.png", "per_class.png", "diagnosis.png"), b"\x89PNG")
+
+
+def test_plots_need_matplotlib(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("wtal_eval.cli.find_spec", lambda name: None)
+    assert main([*files("good", "gt"), "--plot", str(tmp_path / "plots")]) == 2
+    assert capsys.readouterr().err == "wtal-eval: error: --plot needs matplotlib: pip install 'wtal-eval[plot]'\n"
+    assert not (tmp_path / "plots").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tiou", "x"], "--tiou 'x' is neither a number nor first:step:last, such as 0.1:0.1:0.9"),
+        (["--tiou", "0.5:0.9"], "--tiou '0.5:0.9' is neither a number nor first:step:last, such as 0.1:0.1:0.9"),
+        (
+            ["--tiou", "0.9:0.1:0.5"],
+            "--tiou '0.9:0.1:0.5' is neither a number nor first:step:last, such as 0.1:0.1:0.9",
+        ),
+        (["--tiou", "1.5"], "{good} against {gt}: tiou_thresholds must lie in [0, 1], not 1.5"),
+        (["--subset", "val"], "{gt}: no subset 'val', only 'test' (2 videos)"),
+        (
+            ["--protocol", "classification", "--diagnose", "0.5"],
+            "--diagnose needs a detection protocol, not classification",
+        ),
+        (["--diagnose", "0.33"], "the diagnosis needs tIoU 0.33, but only 0.1, 0.2, "),
+        (["--exclude-videos", "x"], "'x' is neither a file nor one of thumos14-213, thumos14-212, thumos14-210"),
+        (["--compare", "/nowhere.json"], "[Errno 2] No such file or directory: '/nowhere.json'"),
+        (["--json", "/nowhere/out.json"], "[Errno 2] No such file or directory: '/nowhere/out.json.partial'"),
+    ],
+)
+def test_errors(files, capsys, arguments, message):
+    good, gt = files("good", "gt")
+    assert main([good, gt, *arguments]) == 2
+    assert capsys.readouterr().err.startswith("wtal-eval: error: " + message.format(good=good, gt=gt))
+
+
+def test_errors_in_values_name_the_file(files, tmp_path, capsys):
+    (tmp_path / "bad.json").write_text(json.dumps(results(("a", "run", 2, 1, 0.5))))
+    bad, gt = files("bad", "gt")
+    assert main([bad, gt, "--json", str(tmp_path / "out.json")]) == 2
+    assert capsys.readouterr().err == (
+        f"wtal-eval: error: {bad} against {gt}: detections of video 'a': interval [2.0, 1.0] ends before it starts\n"
+    )
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_failed_writing_leaves_the_old_file(files, tmp_path, monkeypatch):
+    path = tmp_path / "out.json"
+    path.write_text("old")
+
+    def full(self, content):
+        with self.open("wb") as file:
+            file.write(content[:3])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    assert main([*files("good", "gt"), "--json", str(path)]) == 2
+    assert path.read_text() == "old"
+    assert not (tmp_path / "out.json.partial").exists()
+
+
+def test_command_does_not_load_what_it_does_not_need(files):
+    code = (
+        "import sys; from wtal_eval.cli import main; status = main(sys.argv[1:]); "
+        "print(sorted({'matplotlib', 'wtal_core', 'torch', 'scipy', 'numba', 'wtal_eval.comparison'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *files("good", "gt")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_every_public_name_loads():
+    for name in wtal_eval.__all__:
+        assert getattr(wtal_eval, name) is not None
+    assert set(wtal_eval.__all__) <= set(dir(wtal_eval))
+    with pytest.raises(AttributeError, match=r"^module 'wtal_eval' has no attribute 'nothing'$"):
+        wtal_eval.nothing  # noqa: B018
