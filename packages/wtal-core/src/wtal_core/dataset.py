@@ -77,20 +77,15 @@ class Dataset:
         """The annotated intervals of every test video.
 
         Raises:
-            DataError: an instance of the test subset has no segment.
+            Problems: instances of the test subset have no segment.
         """
+        problems = list(segment_problems(self))
+        if problems:
+            raise Problems(problems)
         index = {name: i for i, name in enumerate(self.classes)}
         truth = {}
         for video in self.test:
-            segments = []
-            for instance in video.instances:
-                if instance.segment is None:
-                    raise DataError(
-                        f"{self.data.annotations}: video {video.name!r} of subset {self.data.test_subset!r} has an "
-                        f"annotation {instance.label!r} without a segment, so detections cannot be evaluated"
-                    )
-                segments.append(instance.segment)
-            times = np.array(segments, dtype=np.float64).reshape(-1, 2)
+            times = np.array([instance.segment for instance in video.instances], dtype=np.float64).reshape(-1, 2)
             labels = np.array([index[instance.label] for instance in video.instances], dtype=np.int64)
             truth[video.name] = Instances(labels, times[:, 0], times[:, 1])
         return truth
@@ -140,6 +135,17 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
             if width != dims[stream]
         ]
     return Dataset(data, classes, training, test, store, dims), problems
+
+
+def segment_problems(dataset: Dataset) -> Iterator[WtalError]:
+    """What keeps detections from being evaluated: test videos of which only the labels are known."""
+    for video in dataset.test:
+        missing = sorted({instance.label for instance in video.instances if instance.segment is None})
+        if missing:
+            yield DataError(
+                f"{dataset.data.annotations}: video {video.name!r} of subset {dataset.data.test_subset!r} has no segment "
+                f"for {', '.join(missing)}, so detections cannot be evaluated"
+            )
 
 
 def content_problems(dataset: Dataset) -> Iterator[WtalError]:

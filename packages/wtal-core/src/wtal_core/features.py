@@ -63,7 +63,7 @@ class NpyFolder:
         except FileNotFoundError:
             raise OSError(f"{file}: no such feature file") from None
         except (OSError, ValueError, EOFError) as error:
-            raise ValueError(f"{file}: not a readable .npy file: {error}") from error
+            raise ValueError(f"{file}: not a .npy file of plain numbers (pickled objects are never loaded)") from error
         return array
 
 
@@ -77,7 +77,8 @@ class Hdf5File:
         except FileNotFoundError:
             raise OSError(f"{path}: no such feature file") from None
         except OSError as error:
-            raise ValueError(f"{path}: not a readable HDF5 file: {error}") from error
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{path}: not a readable HDF5 file: {reason}") from error
 
     def names(self, stream: str) -> list[str]:
         """The groups that have a dataset of this stream."""

@@ -33,11 +33,10 @@ def validate(path: Path, settings: list[str]) -> tuple[Dataset | None, list[Wtal
         problems.append(error)
     try:
         torch_device(experiment)
-        if opened is not None:
-            opened.ground_truth()
     except WtalError as error:
         problems.append(error)
     if opened is not None:
+        problems += dataset.segment_problems(opened)
         # A file that is missing is found twice, by its header and by its content.
         known = {str(problem) for problem in problems}
         problems += [p for p in dataset.content_problems(opened) if str(p) not in known]

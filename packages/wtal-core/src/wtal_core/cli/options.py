@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-ExperimentFile = Annotated[Path, typer.Argument(help="The experiment, a TOML file.", show_default=False)]
+ExperimentFile = Annotated[
+    Path, typer.Argument(metavar="EXPERIMENT", help="The experiment, a TOML file.", show_default=False)
+]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
 Settings = Annotated[
     list[str] | None,
