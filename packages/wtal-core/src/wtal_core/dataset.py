@@ -143,8 +143,8 @@ def segment_problems(dataset: Dataset) -> Iterator[WtalError]:
         missing = sorted({instance.label for instance in video.instances if instance.segment is None})
         if missing:
             yield DataError(
-                f"{dataset.data.annotations}: video {video.name!r} of subset {dataset.data.test_subset!r} has no segment "
-                f"for {', '.join(missing)}, so detections cannot be evaluated"
+                f"{dataset.data.annotations}: video {video.name!r} of subset {dataset.data.test_subset!r} has no "
+                f"segment for {', '.join(missing)}, so detections cannot be evaluated"
             )
 
 
