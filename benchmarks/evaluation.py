@@ -1,11 +1,13 @@
 """Time and memory of `wtal-eval`: the whole process, cold, as a user starts it.
 
     python benchmarks/evaluation.py [--data FOLDER] [--detections 1000000] [--repeats 7]
+    python benchmarks/evaluation.py --data FOLDER --protocols [--ground-truth PATH] [--subset NAME]
 
 Runs the command on real detections, if FOLDER holds `detections.json` and `ground_truth.json`, and on made-up ones
 (5,000 videos, 200 classes) of a tenth, a half and the whole of the wanted size. `python -c "import numpy"` is timed in
 turn with the command, because that is what no evaluation can do without. Prints the median and the least wall time, the
-least CPU time and the largest resident set.
+least CPU time and the largest resident set. With `--protocols`, prints instead what each protocol says of the real
+detections, of each THUMOS14 split.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+
+from wtal_eval import EXCLUSIONS, PROTOCOLS, evaluate, read_detections, read_ground_truth
+from wtal_eval.dataset import without_videos
 
 THUMOS14 = "0.1:0.1:0.9"
 ACTIVITYNET = "0.5:0.05:0.95"
@@ -83,12 +88,36 @@ def evaluation(folder: Path, tiou: str) -> list[str]:
     return [sys.executable, "-m", "wtal_eval.cli", *files, "--tiou", tiou]
 
 
+def print_protocols(detections: Path, ground_truth: Path, subset: str | None) -> None:
+    truth, found = read_ground_truth(ground_truth, subset), read_detections(detections)
+    tiou = [k / 10 for k in range(1, 10)]
+    print("| split | protocol | " + " | ".join(f"{t:g}" for t in tiou) + " | mean |")
+    print("|---|---|" + "---:|" * 10)
+    for split, videos in EXCLUSIONS.items():
+        kept, scored = without_videos(truth, found, videos)
+        for protocol in PROTOCOLS:
+            mean_ap = 100 * evaluate(kept, scored, protocol=protocol, tiou_thresholds=tiou).mean_ap
+            row = " | ".join(f"{value:.2f}" for value in (*mean_ap, mean_ap.mean()))
+            print(f"| {split} | {protocol} | {row} |")
+        cls = 100 * evaluate(kept, scored, protocol="classification").mean_ap[0]
+        print(f"| {split} | classification, anywhere | {cls:.2f} |" + " |" * 9)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with detections.json and ground_truth.json")
+    parser.add_argument("--protocols", action="store_true", help="compare protocols instead of timing")
+    parser.add_argument("--ground-truth", type=Path, help="with --protocols, instead of FOLDER's")
+    parser.add_argument("--subset", help="with --protocols")
     parser.add_argument("--detections", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
+    if options.protocols:
+        if options.data is None:
+            parser.error("--protocols needs --data")
+        ground_truth = options.ground_truth or options.data / "ground_truth.json"
+        print_protocols(options.data / "detections.json", ground_truth, options.subset)
+        return
     numpy_alone = {'python -c "import numpy"': [sys.executable, "-c", "import numpy"]}
     if options.data is not None:
         report({**numpy_alone, f"wtal-eval, {options.data.name}": evaluation(options.data, THUMOS14)}, options.repeats)

@@ -192,8 +192,9 @@ def test_failed_writing_leaves_the_old_file(files, tmp_path, monkeypatch):
 
 def test_command_does_not_load_what_it_does_not_need(files):
     code = (
-        "import sys; from wtal_eval.cli import main; status = main(sys.argv[1:]); "
-        "print(sorted({'matplotlib', 'wtal_core', 'torch', 'scipy', 'numba', 'wtal_eval.comparison'} & set(sys.modules)))"
+        "import sys; from wtal_eval.cli import main; main(sys.argv[1:]); "
+        "needless = {'matplotlib', 'wtal_core', 'torch', 'scipy', 'numba', 'wtal_eval.comparison'}; "
+        "print(sorted(needless & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *files("good", "gt")], capture_output=True, text=True, check=True

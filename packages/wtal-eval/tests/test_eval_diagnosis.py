@@ -15,7 +15,7 @@ def matched(ground_truth, detections, protocol="activitynet", tiou=(0.5,)):
     return match(arrays(Segments, ground_truth), arrays(Detections, detections), CLASSES, PROTOCOLS[protocol], tiou)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ground_truth=ground_truths, detections=detection_sets)
 def test_kinds_equal_the_literal_twin(ground_truth, detections):
     matching = matched(ground_truth, detections)

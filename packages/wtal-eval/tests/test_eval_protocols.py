@@ -40,7 +40,7 @@ def score(component, ground_truth, detections, classes=CLASSES):
 
 
 @pytest.mark.parametrize("protocol", COMPONENTS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ground_truth=ground_truths, detections=detection_sets)
 def test_equals_the_literal_twin(protocol, ground_truth, detections):
     result = score(COMPONENTS[protocol](THRESHOLDS), ground_truth, detections)
@@ -51,7 +51,7 @@ def test_equals_the_literal_twin(protocol, ground_truth, detections):
     np.testing.assert_allclose(result.mean_ap, mean, rtol=0, atol=1e-12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ground_truth=ground_truths, detections=detection_sets)
 def test_classification_equals_the_literal_twin(ground_truth, detections):
     result = score(Classification(), ground_truth, detections)
@@ -61,7 +61,7 @@ def test_classification_equals_the_literal_twin(ground_truth, detections):
 
 
 @pytest.mark.parametrize("component", [*(c(THRESHOLDS) for c in COMPONENTS.values()), Classification()])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(ground_truth=ground_truths, detections=detection_sets, data=st.data())
 def test_neither_video_nor_detection_order_decides(component, ground_truth, detections, data):
     before = score(component, ground_truth, detections)
@@ -72,7 +72,7 @@ def test_neither_video_nor_detection_order_decides(component, ground_truth, dete
     assert before.notes == after.notes
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(ground_truth=ground_truths, detections=detection_sets, data=st.data())
 def test_order_of_the_ground_truth_does_not_decide_in_activitynet(ground_truth, detections, data):
     shuffled = {v: data.draw(st.permutations(rows)) for v, rows in ground_truth.items()}

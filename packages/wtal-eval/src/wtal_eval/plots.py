@@ -63,9 +63,12 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _precision_recall_figure(matching: Matching, k: int) -> Figure:
+    from matplotlib import colormaps
+
     figure = _figure(9, 6)
     axes = figure.add_subplot()
     curves = precision_recall(matching, k)
+    axes.set_prop_cycle(color=colormaps["tab20"](range(20)))
     for name, (recall, precision) in curves.items():
         axes.plot(recall, precision, label=name, linewidth=1)
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
@@ -101,7 +104,7 @@ def _diagnosis_figure(diagnosis: Diagnosis) -> Figure:
         below += share
     profile.set(xlabel="slice of the ranking (G: instances of the class)", ylabel="detections (%)", ylim=(0, 100))
     profile.set_title(f"kinds of detections at tIoU {diagnosis.tiou:g}")
-    profile.legend(fontsize="small")
+    profile.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     gain.barh(list(diagnosis.gains), [100 * value for value in diagnosis.gains.values()])
     gain.set(xlabel="mAP gained if removed (points)", title=f"mAP {100 * diagnosis.mean_ap:.2f}")
     _sensitivity(length, diagnosis.by_length, "length of the instance")
@@ -110,6 +113,6 @@ def _diagnosis_figure(diagnosis: Diagnosis) -> Figure:
 
 
 def _sensitivity(axes: Axes, buckets: tuple[Bucket, ...], title: str) -> None:
-    axes.bar([bucket.name for bucket in buckets], [100 * bucket.mean_ap for bucket in buckets])
+    axes.bar([bucket.name.replace(" ", "\n", 1) for bucket in buckets], [100 * bucket.mean_ap for bucket in buckets])
     axes.set(ylabel="normalised mAP (%)", title=title)
     axes.tick_params(axis="x", labelsize="small")
