@@ -1,7 +1,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 EXPERIMENT = """
@@ -27,6 +26,8 @@ evaluator = { name = "activitynet", tiou_thresholds = [0.3, 0.5] }
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory) -> Path:
     """A small data set in which every class has a direction of its own in feature space, and an experiment on it."""
+    import numpy as np  # the `dist` environment has none
+
     folder = tmp_path_factory.mktemp("experiment")
     generator = np.random.default_rng(0)
     classes = ["jump", "run", "throw"]
