@@ -86,17 +86,17 @@ class Kernels:
 
     def coefficients(self, p: Tensor, rule: Rule) -> Tensor:
         """Lambda (..., T), float32 or float64, for p (..., T)."""
-        rows = _rows(p, p)
-        out = torch.empty_like(rows)
-        self._coefficients(rows.numpy(), *_arrays(rule), out.numpy())
-        return out.view(p.shape)
+        rows = _rows(p, p.dtype)
+        out = torch.empty(p.shape, dtype=_precision(p.dtype))
+        self._coefficients(rows, *_arrays(rule), out.numpy().reshape(rows.shape))
+        return out
 
     def gradient(self, p: Tensor, g: Tensor, rule: Rule) -> Tensor:
         """dJ/dp (..., T), float32 or float64, given g = dJ/dlambda (..., T)."""
-        rows = _rows(p, p)
-        out = torch.empty_like(rows)
-        self._gradient(rows.numpy(), _rows(g, p).numpy(), *_arrays(rule), out.numpy())
-        return out.view(p.shape)
+        rows = _rows(p, p.dtype)
+        out = torch.empty(p.shape, dtype=_precision(p.dtype))
+        self._gradient(rows, _rows(g, p.dtype), *_arrays(rule), out.numpy().reshape(rows.shape))
+        return out
 
 
 def kernels_for(p: Tensor) -> Kernels | None:
@@ -119,10 +119,15 @@ def _kernels() -> Kernels | None:
         return Kernels(compiler)
 
 
-def _rows(values: Tensor, p: Tensor) -> Tensor:
-    """Values (..., T) as a contiguous matrix (N, T) in float64 if p is, else in float32."""
-    dtype = torch.float64 if p.dtype == torch.float64 else torch.float32
-    return values.detach().to(dtype).reshape(math.prod(p.shape[:-1]), p.shape[-1]).contiguous()
+def _precision(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32  # numpy has no bfloat16
+
+
+def _rows(values: Tensor, dtype: torch.dtype) -> Real:
+    """Values (..., T) as a contiguous array (N, T)."""
+    array = values.detach().to(_precision(dtype)).contiguous().numpy()
+    rows: Real = array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
+    return rows
 
 
 @functools.cache

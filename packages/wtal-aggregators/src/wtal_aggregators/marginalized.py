@@ -140,7 +140,7 @@ def _factors(p: Tensor) -> Tensor:
     pv = nodes.unsqueeze(-1) * p.unsqueeze(-2)
     # Differentiating torch.prod would search it for zeros on the host; in float64 the logarithms lose nothing.
     weights = weights * torch.log1p(-pv).sum(-1).exp()
-    return (weights.unsqueeze(-2) @ (1 - pv).reciprocal()).squeeze(-2)
+    return _row_times(weights, (1 - pv).reciprocal())
 
 
 # The fast way: what autograd alone sees keeps nothing of size T x n, and its loops are compiled where they can be.
@@ -163,7 +163,7 @@ class _Average(torch.autograd.Function):
     def forward(ctx: Any, features: Tensor, p: Tensor) -> Tensor:
         weights = _fast_coefficients(p).to(features.dtype)
         ctx.save_for_backward(features, p, weights)
-        return weighted_sum(features, weights)
+        return _row_times(weights, features)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -174,8 +174,12 @@ class _Average(torch.autograd.Function):
         return (
             # torch would compute this outer product as a matrix product, at a half of the speed
             weights.unsqueeze(-1) * g.unsqueeze(-2) if for_features else None,
-            _gradient(p, (g.unsqueeze(-2) @ features.transpose(-1, -2)).squeeze(-2)) if for_p else None,
+            _gradient(p, _row_times(g, features.transpose(-1, -2))) if for_p else None,
         )
+
+
+def _row_times(row: Tensor, matrix: Tensor) -> Tensor:
+    return (row.unsqueeze(-2) @ matrix).squeeze(-2)
 
 
 def _gradient(p: Tensor, g: Tensor) -> Tensor:
@@ -190,7 +194,7 @@ def _fast_coefficients(p: Tensor) -> Tensor:
     if kernels := _compiled.kernels_for(p):
         return kernels.coefficients(p, _rule(p.dtype))
     inverse, weights, _ = _integrand(p)
-    return p * (weights.unsqueeze(-2) @ inverse).squeeze(-2)
+    return p * _row_times(weights, inverse)
 
 
 def _fast_gradient(p: Tensor, g: Tensor) -> Tensor:
@@ -204,7 +208,7 @@ def _fast_gradient(p: Tensor, g: Tensor) -> Tensor:
     own = g * p
     total = (inverse @ own.to(inverse.dtype).unsqueeze(-1)).squeeze(-1)
     slopes = torch.stack((weights, weights * nodes * total), -2) @ inverse
-    curvature = ((weights * nodes).unsqueeze(-2) @ inverse.square_()).squeeze(-2)
+    curvature = _row_times(weights * nodes, inverse.square_())
     return (g * slopes[..., 0, :] - slopes[..., 1, :] + own * curvature).to(p.dtype)
 
 
