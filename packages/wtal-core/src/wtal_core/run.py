@@ -53,7 +53,7 @@ class Run:
 
 
 def prepare(experiment: config.Experiment) -> tuple[Registry, Dataset]:
-    """Find the plugins that an experiment wants and open its data.
+    """Find the plugins that an experiment wants, open its data, and make torch compute the same bytes every time.
 
     Raises:
         WtalError: a component, the annotations or the features are wrong; `Problems` lists several.
@@ -64,6 +64,8 @@ def prepare(experiment: config.Experiment) -> tuple[Registry, Dataset]:
         raise Problems(problems)
     torch_device(experiment)
     torch.set_num_threads(experiment.threads)
+    # Where a GPU has only an operation that adds up in any order, a warning says so and the run goes on.
+    torch.use_deterministic_algorithms(True, warn_only=True)
     return registry, open_dataset(experiment.data, registry)
 
 
