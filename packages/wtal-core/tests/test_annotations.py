@@ -1,0 +1,181 @@
+"""ActivityNet's JSON: what is read, and the message of each malformed entry."""
+
+import json
+
+import pytest
+from conftest import SHARED
+from wtal_core.annotations import Instance, Video, read_annotations, select_subset
+from wtal_core.errors import DataError, Problems
+
+
+@pytest.fixture
+def write(tmp_path):
+    def do(database):
+        (tmp_path / "a.json").write_text(json.dumps({"database": database}))
+        return tmp_path / "a.json"
+
+    return do
+
+
+def entry(**changes):
+    return {"subset": "training", "duration": 10.0, "annotations": [{"label": "jump", "segment": [1, 2]}]} | changes
+
+
+def test_a_video_with_all_its_keys(write):
+    jump = {"label": "jump", "segment": [1, 2.5]}
+    videos = read_annotations(write({"v": entry(annotations=[jump, {"label": "run"}], url="x", resolution="1x1")}))
+    assert videos == {"v": Video("v", "training", 10.0, (Instance("jump", (1.0, 2.5)), Instance("run")))}
+    assert videos["v"].labels == {"jump", "run"}
+
+
+@pytest.mark.parametrize(
+    ("given", "video"),
+    [
+        ({"subset": "t"}, Video("v", "t", None, ())),
+        ({"subset": "t", "duration": None}, Video("v", "t", None, ())),
+        ({"subset": "t", "duration": "7.5"}, Video("v", "t", 7.5, ())),
+        ({"subset": "t", "duration_second": 7}, Video("v", "t", 7.0, ())),
+        ({"subset": "t", "annotations": []}, Video("v", "t", None, ())),
+        (
+            {"subset": "t", "annotations": [{"label": "a", "segment": ["0.0", "1e1"]}]},
+            Video("v", "t", None, (Instance("a", (0.0, 10.0)),)),
+        ),
+        (
+            {"subset": "t", "annotations": [{"label": "a", "segment": None}]},
+            Video("v", "t", None, (Instance("a", None),)),
+        ),
+        (
+            {"subset": "t", "annotations": [{"label": "a", "segment": [3, 3]}]},
+            Video("v", "t", None, (Instance("a", (3.0, 3.0)),)),
+        ),
+        (
+            {"subset": "t", "duration": 3, "annotations": [{"label": "a", "segment": [3, 5]}]},
+            Video("v", "t", 3.0, (Instance("a", (3.0, 5.0)),)),
+        ),
+    ],
+)
+def test_what_may_be_absent_or_in_another_form(write, given, video):
+    assert read_annotations(write({"v": given})) == {"v": video}
+
+
+def segment(value, **changes):
+    return entry(annotations=[{"label": "a", "segment": [0, 1]}, {"label": "b", "segment": value}], **changes)
+
+
+MALFORMED = [
+    ([], "expected an object, got list"),
+    ({}, "key 'subset' must be a string, got None"),
+    (entry(subset=3), "key 'subset' must be a string, got 3"),
+    (entry(duration="long"), "key 'duration' must be a number, got 'long'"),
+    (entry(duration=True), "key 'duration' must be a number, got True"),
+    (entry(duration=[1]), "key 'duration' must be a number, got [1]"),
+    (entry(duration="nan"), "key 'duration' must be finite, got 'nan'"),
+    (entry(duration=0), "key 'duration' must be positive, got 0"),
+    (entry(duration=-1.5), "key 'duration' must be positive, got -1.5"),
+    (entry(annotations={}), "key 'annotations' must be an array, got dict"),
+    (entry(annotations=None), "key 'annotations' must be an array, got NoneType"),
+    (entry(annotations=["jump"]), "key 'annotations[0].label' must be a string"),
+    (entry(annotations=[{"segment": [1, 2]}]), "key 'annotations[0].label' must be a string"),
+    (entry(annotations=[{"label": 3}]), "key 'annotations[0].label' must be a string"),
+    (segment(3), "key 'annotations[1].segment' must be [start, end] in seconds, got 3"),
+    (segment([1]), "key 'annotations[1].segment' must be [start, end] in seconds, got [1]"),
+    (segment([1, 2, 3]), "key 'annotations[1].segment' must be [start, end] in seconds, got [1, 2, 3]"),
+    (segment([1, "x"]), "key 'annotations[1].segment' must be a number, got 'x'"),
+    (segment([1, None]), "key 'annotations[1].segment' must be a number, got None"),
+    (segment([1, "inf"]), "key 'annotations[1].segment' must be finite, got 'inf'"),
+    (segment([2, 1]), "key 'annotations[1].segment' must have 0 <= start <= end, got [2, 1]"),
+    (segment([-1, 1]), "key 'annotations[1].segment' must have 0 <= start <= end, got [-1, 1]"),
+    (segment([10.5, 12]), "key 'annotations[1].segment' starts at 10.5 s, after the video's end at 10 s"),
+]
+
+
+@pytest.mark.parametrize(("given", "said"), MALFORMED)
+def test_a_malformed_entry_is_named_with_file_video_and_key(write, given, said):
+    path = write({"good": entry(), "bad one": given})
+    with pytest.raises(Problems) as error:
+        read_annotations(path)
+    assert str(error.value) == f"{path}: video 'bad one': {said}"
+    assert list(read_annotations(path, exclude=["bad one"])) == ["good"]
+
+
+def test_all_malformed_entries_are_listed(write):
+    path = write({"a": {}, "b": entry(), "c": []})
+    with pytest.raises(Problems) as error:
+        read_annotations(path)
+    assert [str(problem) for problem in error.value.problems] == [
+        f"{path}: video 'a': key 'subset' must be a string, got None",
+        f"{path}: video 'c': expected an object, got list",
+    ]
+
+
+def test_excluded_videos_must_exist(write):
+    path = write({"video_1": entry(), "video_2": entry()})
+    assert list(read_annotations(path, exclude=["video_1"])) == ["video_2"]
+    with pytest.raises(Problems) as error:
+        read_annotations(path, exclude=["vdeo_1"])
+    assert str(error.value) == (
+        f"{path}: no video 'vdeo_1', which data.exclude names; did you mean 'video_1' or 'video_2'?"
+    )
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"database": []}', "3"])
+def test_a_file_in_another_format(tmp_path, content):
+    path = tmp_path / "a.json"
+    path.write_text(content)
+    with pytest.raises(DataError) as error:
+        read_annotations(path)
+    assert str(error.value) == (
+        f"{path}: no object under the key 'database'; is this an annotation file in ActivityNet's format?"
+    )
+
+
+def test_a_file_that_is_no_json_or_not_there(tmp_path):
+    path = tmp_path / "a.json"
+    with pytest.raises(DataError) as error:
+        read_annotations(path)
+    assert str(error.value) == f"{path}: cannot read annotations: No such file or directory"
+    path.write_text("{")
+    with pytest.raises(DataError) as error:
+        read_annotations(path)
+    assert str(error.value) == f"{path}: not valid JSON: Input data was truncated"
+
+
+def test_a_subset_is_selected_without_case_and_sorted_by_name(write):
+    path = write({"b": entry(), "c": entry(subset="Validation"), "a": entry(subset="TRAINING")})
+    videos = read_annotations(path)
+    assert list(videos) == ["b", "c", "a"]
+    assert [video.name for video in select_subset(videos, "Training", path)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"), [("trainig", "did you mean 'training'?"), ("held-out", "known: Test, training")]
+)
+def test_an_empty_subset_lists_those_that_exist(write, asked, said):
+    path = write({"a": entry(), "b": entry(subset="Test"), "c": entry()})
+    with pytest.raises(DataError) as error:
+        select_subset(read_annotations(path), asked, path)
+    assert str(error.value) == f"{path}: no video in subset {asked!r}; {said}"
+
+
+# Published files
+
+PUBLISHED = [SHARED / "data" / "formats" / "basnet" / "gt.json"]
+PUBLISHED += [
+    SHARED / "data" / "evaluation" / name / "ground_truth.json"
+    for name in ("thumos14-autoloc", "thumos14-stpn", "activitynet12-autoloc")
+]
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.parent.name)
+def test_published_files_are_read_whole(path):
+    if not path.exists():
+        pytest.skip(f"{path} is absent")
+    database = json.loads(path.read_text())["database"]
+    videos = read_annotations(path)
+    assert list(videos) == list(database)
+    assert sum(len(video.instances) for video in videos.values()) == sum(
+        len(v["annotations"]) for v in database.values()
+    )
+    first = next(name for name, video in database.items() if video["annotations"])
+    annotation = database[first]["annotations"][0]
+    assert videos[first].instances[0] == Instance(annotation["label"], tuple(map(float, annotation["segment"])))

@@ -1,0 +1,385 @@
+"""Experiment files: every message with its dotted key, settings from the command line, the round trip."""
+
+import re
+
+import pytest
+from wtal_core import config
+from wtal_core.errors import ConfigError, Problems, WtalError
+
+DATA = '[data]\nannotations = "a.json"\nfeatures = "f"\ngrid = "duration"\n'
+GRID = '[data]\nannotations = "a.json"\nfeatures = "f"\n'
+
+
+@pytest.fixture
+def write(tmp_path):
+    def do(text):
+        (tmp_path / "e.toml").write_text(text)
+        return tmp_path / "e.toml"
+
+    return do
+
+
+@pytest.fixture
+def plain(write):
+    return config.load(write(DATA))
+
+
+def problems(file, settings=()):
+    return [str(problem) for problem in config.examine(file, settings)[1]]
+
+
+def test_defaults_and_paths_relative_to_the_file(write, tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    experiment = config.load(write(DATA))
+    assert experiment.data.annotations == str(tmp_path / "a.json")
+    assert experiment.data.features == str(tmp_path / "f")
+    assert (experiment.data.streams, experiment.model.decoder) == (["rgb", "flow"], "attention-pooling")
+    assert (experiment.training.snippets, experiment.seed, experiment.threads) == (20, 0, 1)
+
+
+def test_absolute_paths_stay(write):
+    assert config.load(write(DATA.replace("a.json", "/x/a.json"))).data.annotations == "/x/a.json"
+
+
+TOP = "data, device, disable_plugins, evaluation, localization, model, seed, threads, training"
+
+WRONG = [
+    # unknown and misspelt keys
+    ("colour = 1\n" + DATA, f"unknown key `colour`; known: {TOP}"),
+    (DATA + "[modle]", "unknown key `modle`; did you mean 'model'?"),
+    ("sed = 1\n" + DATA, "unknown key `sed`; did you mean 'seed'?"),
+    (DATA + 'feature = "x"', "unknown key `data.feature`; did you mean 'features'?"),
+    (
+        GRID + "grid = { frames_per_second = 25, stride = 16, windw = 16 }",
+        "unknown key `data.grid.windw`; did you mean 'window'?",
+    ),
+    (DATA + '[model]\ndecodr = "x"', "unknown key `model.decodr`; did you mean 'decoder'?"),
+    (DATA + "[training]\niteration = 3", "unknown key `training.iteration`; did you mean 'iterations'?"),
+    (
+        DATA + "[localization]\nx = 1",
+        "unknown key `localization.x`; known: activation, fusion, proposer, stream_weights, suppressor",
+    ),
+    (DATA + "[evaluation]\nevaluatr = 1", "unknown key `evaluation.evaluatr`; did you mean 'evaluator'?"),
+    # missing keys
+    ("", "missing key `data`"),
+    # wrong types
+    ("model = 3\n" + DATA, "`model`: Expected `object`, got `int`"),
+    ('seed = "x"\n' + DATA, "`seed`: Expected `int`, got `str`"),
+    ("device = 3\n" + DATA, "`device`: Expected `str`, got `int`"),
+    ('threads = "x"\n' + DATA, "`threads`: Expected `int`, got `str`"),
+    ('disable_plugins = "x"\n' + DATA, "`disable_plugins`: Expected `array`, got `str`"),
+    ("disable_plugins = [3]\n" + DATA, "`disable_plugins`: Expected `str`, got `int`"),
+    (DATA + "reader = 3", "`data.reader`: Expected `str | object`, got `int`"),
+    (DATA + 'streams = "rgb"', "`data.streams`: Expected `array`, got `str`"),
+    (DATA + 'streams = ["rgb", 3]', "`data.streams`: Expected `str`, got `int`"),
+    (DATA + "training_subset = 3", "`data.training_subset`: Expected `str`, got `int`"),
+    (DATA + "test_subset = 3", "`data.test_subset`: Expected `str`, got `int`"),
+    (DATA + 'classes = "x"', "`data.classes`: Expected `array | null`, got `str`"),
+    (DATA + 'exclude = "x"', "`data.exclude`: Expected `array`, got `str`"),
+    (DATA + "counts = 1", "`data.counts`: Expected `bool`, got `int`"),
+    (DATA + "[model]\ndecoder = 3", "`model.decoder`: Expected `str | object`, got `int`"),
+    (DATA + "[model]\naggregator = [1]", "`model.aggregator`: Expected `str | object`, got `array`"),
+    *(
+        (DATA + f'[training]\n{key} = "x"', f"`training.{key}`: Expected `{kind}`, got `str`")
+        for key, kind in {
+            "snippets": "int",
+            "learning_rate": "float",
+            "iterations": "int",
+            "batch_size": "int",
+            "weight_decay": "float",
+            "standardize": "bool",
+            "feature_dropout": "float",
+            "checkpoint_every": "int",
+        }.items()
+    ),
+    (DATA + "[training]\niterations = 1.5", "`training.iterations`: Expected `int`, got `float`"),
+    *(
+        (DATA + f"[localization]\n{key} = 3", f"`localization.{key}`: Expected `str | object`, got `int`")
+        for key in ("activation", "proposer", "suppressor")
+    ),
+    (
+        DATA + "[localization]\nstream_weights = 1",
+        "`localization.stream_weights`: Expected `array | null`, got `int`",
+    ),
+    (DATA + "[evaluation]\nevaluator = 3", "`evaluation.evaluator`: Expected `str | object`, got `int`"),
+    # values out of range
+    ("seed = -1\n" + DATA, "`seed`: Expected `int` >= 0"),
+    ("threads = 0\n" + DATA, "`threads`: Expected `int` >= 1"),
+    (DATA + "streams = []", "`data.streams`: Expected `array` of length >= 1"),
+    (DATA + 'streams = ["a", "a"]', "`data.streams` names a stream twice: ['a', 'a']"),
+    (DATA + "[training]\niterations = 0", "`training.iterations`: Expected `int` >= 1"),
+    (DATA + "[training]\nlearning_rate = 0.0", "`training.learning_rate`: Expected `float` > 0.0"),
+    (DATA + "[training]\nweight_decay = -1.0", "`training.weight_decay`: Expected `float` >= 0.0"),
+    (DATA + "[training]\nfeature_dropout = 1.0", "`training.feature_dropout`: Expected `float` < 1.0"),
+    (
+        DATA + "[localization]\nstream_weights = [1, -1]",
+        "`localization.stream_weights`: Expected `float` >= 0.0",
+    ),
+    *(
+        (
+            DATA + f"[localization]\nstream_weights = {weights}",
+            "`localization.stream_weights` must hold one weight for each of the 2 streams, not all zero; got " + shown,
+        )
+        for weights, shown in {"[1]": "[1.0]", "[0, 0]": "[0.0, 0.0]", "[1, 2, 3]": "[1.0, 2.0, 3.0]"}.items()
+    ),
+    *(
+        (
+            f"{DATA}{section}{key} = {{ fraction = 1 }}",
+            f"`{path}` is a table without a `name`, which says which component it is",
+        )
+        for section, key, path in [
+            ("", "reader", "data.reader"),
+            ("[model]\n", "decoder", "model.decoder"),
+            ("[model]\n", "aggregator", "model.aggregator"),
+            ("[localization]\n", "activation", "localization.activation"),
+            ("[localization]\n", "proposer", "localization.proposer"),
+            ("[localization]\n", "suppressor", "localization.suppressor"),
+            ("[evaluation]\n", "evaluator", "evaluation.evaluator"),
+        ]
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG)
+def test_what_is_wrong_is_said_once_with_its_key(write, text, said):
+    file = write(text)
+    assert problems(file) == [f"{file}: {said}"]
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        config.load(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (GRID + 'grid = "durations"', "`data.grid`: Invalid enum value 'durations'"),
+        (GRID + "grid = 3", "`data.grid`: Expected `str | object`, got `int`"),
+        (GRID + "grid = { frames_per_second = 25 }", "missing key `data.grid.stride`"),
+        (GRID + "grid = { frames_per_second = 25, stride = 0 }", "`data.grid.stride`: Expected `int` >= 1"),
+        (GRID, "missing key `data.grid`"),
+        (DATA.replace('"a.json"', "3"), "`data.annotations`: Expected `str`, got `int`"),
+        (DATA.replace('"f"', "3"), "`data.features`: Expected `str`, got `int`"),
+        (DATA.replace('features = "f"', ""), "missing key `data.features`"),
+        ("data = 3", "`data`: Expected `object`, got `int`"),
+    ],
+)
+def test_what_is_wrong_with_a_required_key_comes_first(write, text, said):
+    file = write(text)
+    assert problems(file)[0] == f"{file}: {said}"
+
+
+@pytest.mark.xfail(strict=True, reason="dropping a wrong required key makes it, and then its table, 'missing' as well")
+def test_what_is_wrong_with_a_required_key_is_said_once(write):
+    file = write(GRID + 'grid = "durations"')
+    assert problems(file) == [f"{file}: `data.grid`: Invalid enum value 'durations'"]
+
+
+@pytest.mark.xfail(strict=True, reason="only the first missing key of a table is named, and then the table itself")
+def test_all_missing_keys_are_named(write):
+    file = write("[data]")
+    assert problems(file) == [f"{file}: missing key `data.{key}`" for key in ("annotations", "features", "grid")]
+
+
+@pytest.mark.xfail(strict=True, reason="msgspec's message does not list the values that are allowed")
+def test_a_choice_lists_what_can_be_chosen(write):
+    (problem,) = problems(write(DATA + '[localization]\nfusion = "mean"'))
+    assert "activations" in problem
+    assert "attention" in problem
+
+
+INFINITE = pytest.param("inf", marks=pytest.mark.xfail(strict=True, reason="infinity is a number > 0 and passes"))
+
+
+@pytest.mark.parametrize("value", ["nan", INFINITE])
+@pytest.mark.parametrize("key", ["learning_rate", "weight_decay"])
+def test_numbers_are_finite(write, key, value):
+    assert problems(write(DATA + f"[training]\n{key} = {value}")) != []
+
+
+def test_all_problems_are_found_in_one_pass(write):
+    file = write(
+        'seed = "x"\n'
+        + DATA
+        + '[training]\niterations = "x"\nfoo = 1\n[model]\nbar = 2\n[evaluation]\nevaluator = { n = 1 }'
+    )
+    with pytest.raises(Problems) as error:
+        config.load(file)
+    assert sorted(str(problem).removeprefix(f"{file}: ").split("; ")[0] for problem in error.value.problems) == [
+        "`evaluation.evaluator` is a table without a `name`, which says which component it is",
+        "`seed`: Expected `int`, got `str`",
+        "`training.iterations`: Expected `int`, got `str`",
+        "unknown key `model.bar`",
+        "unknown key `training.foo`",
+    ]
+    assert str(error.value).splitlines() == [str(problem) for problem in error.value.problems]
+
+
+def test_a_file_that_is_no_toml_or_not_there(write, tmp_path):
+    file = write("[data\n")
+    assert problems(file) == [
+        f"{file}: not valid TOML: Expected ']' at the end of a table declaration (at line 1, column 6)"
+    ]
+    missing = tmp_path / "none.toml"
+    assert problems(missing) == [f"{missing}: cannot read the experiment: No such file or directory"]
+    file.write_bytes(b"\xff")
+    assert problems(file)[0].startswith(f"{file}: not valid TOML: 'utf-8' codec can't decode byte 0xff")
+
+
+# Settings
+
+
+def value_of(experiment, key):
+    for part in key.split("."):
+        experiment = experiment[part] if isinstance(experiment, dict) else getattr(experiment, part)
+    return experiment
+
+
+@pytest.mark.parametrize(
+    ("setting", "key", "value"),
+    [
+        ("training.iterations=5", "training.iterations", 5),
+        (" training.iterations = 5 ", "training.iterations", 5),
+        ("training.learning_rate=1e-3", "training.learning_rate", 1e-3),
+        ("training.learning_rate=1", "training.learning_rate", 1.0),
+        ("training.standardize=false", "training.standardize", False),
+        ("device=cpu", "device", "cpu"),
+        ('device="cpu"', "device", "cpu"),
+        ("data.features=/some/where=else", "data.features", "/some/where=else"),
+        ('data.streams=["rgb"]', "data.streams", ["rgb"]),
+        ("data.grid={frames_per_second=25, stride=16}", "data.grid", config.SnippetGrid(25, 16)),
+        ("model.aggregator=stpn", "model.aggregator", "stpn"),
+        ("localization.proposer.fraction=0.3", "localization.proposer", {"name": "threshold", "fraction": 0.3}),
+        ("localization.proposer.name=other", "localization.proposer", {"name": "other"}),
+        ('localization.proposer={name="x", a=1}', "localization.proposer", {"name": "x", "a": 1}),
+        ("evaluation.evaluator.tiou_thresholds=[0.5,0.75]", "evaluation.evaluator.tiou_thresholds", [0.5, 0.75]),
+    ],
+)
+def test_a_setting_overrides_one_value(write, setting, key, value):
+    assert value_of(config.load(write(DATA), [setting]), key) == value
+
+
+def test_settings_apply_in_order_and_keep_the_options_beside_them(write):
+    file = write(DATA + '[localization]\nproposer = { name = "threshold", fraction = 0.1, gap = 2 }')
+    experiment = config.load(
+        file, ["localization.proposer.fraction=0.2", "localization.proposer.fraction=0.3", "seed=4"]
+    )
+    assert experiment.localization.proposer == {"name": "threshold", "fraction": 0.3, "gap": 2}
+    assert experiment.seed == 4
+
+
+def test_a_relative_path_in_a_setting_is_relative_to_the_file_as_in_the_file(write, tmp_path):
+    assert config.load(write(DATA), ["data.features=elsewhere"]).data.features == str(tmp_path / "elsewhere")
+
+
+SHAPE = "expected key.path=value, such as training.iterations=500"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("training.iterations", SHAPE),
+        ("=3", SHAPE),
+        ("training.iterations=x", "`training.iterations`: Expected `int`, got `str`"),
+        ("training.iteratons=3", "unknown key `training.iteratons`; did you mean 'iterations'?"),
+        ("trainng.iterations=3", "unknown key `trainng`; did you mean 'training'?"),
+        ("seed.x=3", "'seed' has no keys of its own"),
+        ("data.streams.x=1", "'streams' has no keys of its own"),
+        ("data.exclude=x", "`data.exclude`: Expected `array`, got `str`"),
+        ("training.iterations=0", "`training.iterations`: Expected `int` >= 1"),
+        (
+            "localization.proposer={a=1}",
+            "`localization.proposer` is a table without a `name`, which says which component it is",
+        ),
+    ],
+)
+def test_a_bad_setting_is_repeated_with_what_is_wrong(write, plain, setting, said):
+    with pytest.raises(WtalError) as error:
+        config.configure(plain, [setting])
+    assert str(error.value) == f"--set {setting}: {said}"
+    assert problems(write(DATA), ["seed=1", setting]) == [f"--set {setting}: {said}"]
+
+
+@pytest.mark.xfail(strict=True, reason="'duration' is taken for a component's name: unknown key `data.grid.name`")
+def test_a_key_below_the_grid_duration_says_what_a_grid_needs(plain):
+    with pytest.raises(WtalError) as error:
+        config.configure(plain, ["data.grid.stride=3"])
+    assert "data.grid.name" not in str(error.value)
+
+
+@pytest.mark.xfail(strict=True, reason="an empty last key shows msgspec's raw words: Object contains unknown field ``")
+@pytest.mark.parametrize("setting", ["training.=3", "training..x=3"])
+def test_an_empty_key_is_refused_in_our_own_words(plain, setting):
+    with pytest.raises(ConfigError, match=re.escape(f"--set {setting}: {SHAPE}")):
+        config.configure(plain, [setting])
+
+
+# Round trip
+
+FULL = """
+seed = 3
+threads = 2
+device = "cpu"
+disable_plugins = ["other"]
+[data]
+annotations = "/x/a.json"
+features = "/x/f.h5"
+reader = { name = "hdf5" }
+grid = { frames_per_second = 25, stride = 16, window = 32 }
+streams = ["one"]
+training_subset = "t"
+test_subset = "v"
+classes = ["b", "a"]
+exclude = ["v1"]
+counts = true
+[model]
+decoder = { name = "attention-pooling", sparsity = 0.1 }
+[training]
+learning_rate = 0.1
+[localization]
+proposer = { name = "threshold", levels = [0.1, 0.2], nested = { deep = true } }
+fusion = "attention"
+stream_weights = [1]
+"""
+
+
+@pytest.mark.parametrize("text", [DATA, FULL])
+def test_what_is_dumped_loads_as_the_same(write, tmp_path, text):
+    experiment = config.load(write(text))
+    (tmp_path / "below").mkdir()
+    copy = tmp_path / "below" / "config.toml"
+    copy.write_text(config.dump(experiment))
+    assert config.load(copy) == experiment
+    assert config.differences(config.load(copy), experiment) == []
+
+
+def test_the_dump_names_every_default(plain):
+    dumped = config.dump(plain)
+    for line in ("iterations = 1000", 'aggregator = "maa"', "feature_dropout = 0.5", 'fusion = "activations"'):
+        assert line in dumped.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("settings", "keys"),
+    [
+        ([], []),
+        (["seed=1", "training.iterations=3"], ["seed", "training.iterations"]),
+        (['data.classes=["a"]'], ["data.classes"]),
+        (
+            ["model.aggregator.power=2"],
+            ["model.aggregator", "model.aggregator.name", "model.aggregator.power"],
+        ),
+    ],
+)
+def test_differences_are_dotted_keys_in_either_order(plain, settings, keys):
+    changed = config.configure(plain, settings)
+    assert config.differences(plain, changed) == keys
+    assert config.differences(changed, plain) == keys
+
+
+@pytest.mark.parametrize(
+    ("value", "parts"),
+    [("nms", ("nms", {})), ({"name": "nms", "tiou": 0.5}, ("nms", {"tiou": 0.5})), ({"name": "nms"}, ("nms", {}))],
+)
+def test_a_component_is_a_name_and_options(value, parts):
+    before = repr(value)
+    assert config.component(value) == parts
+    assert repr(value) == before
