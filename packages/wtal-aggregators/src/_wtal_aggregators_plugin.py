@@ -10,6 +10,7 @@ def wtal_aggregators() -> Mapping[str, str]:
     return {
         "dropout": "wtal_aggregators:Dropout",
         "maa": "wtal_aggregators:MarginalizedAverage",
+        "maa-reference": "wtal_aggregators.reference:MarginalizedAverageReference",
         "max": "wtal_aggregators:Max",
         "mean": "wtal_aggregators:Mean",
         "norm": "wtal_aggregators:Norm",

@@ -1,0 +1,58 @@
+"""The poolings of `marginalized` and `pooling` over feature maps: MAAN (Yuan et al., ICLR 2019), appendix F."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from wtal_aggregators.marginalized import marginalized_average
+from wtal_aggregators.pooling import attention_coefficients, weighted_sum
+
+
+def as_sequences(features: Tensor, attention: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """View the H W places of a map as a sequence: features (..., H W, D), attention and mask (..., H W).
+
+    Args:
+        features: (..., D, H, W).
+        attention: (..., 1, H, W).
+        mask: (..., 1, H, W) or None.
+
+    Raises:
+        ValueError: If the shapes are not these.
+    """
+    places = features.shape[-2:]
+    if features.ndim < 3 or attention.ndim < 3 or attention.shape[-3:] != (1, *places):
+        raise ValueError(
+            f"features {tuple(features.shape)} and attention {tuple(attention.shape)} do not fit: "
+            "expected features (..., D, H, W) and attention (..., 1, H, W)"
+        )
+    if mask is not None and (mask.ndim < 3 or mask.shape[-3:] != (1, *places)):
+        raise ValueError(
+            f"mask {tuple(mask.shape)} and attention {tuple(attention.shape)} do not fit: "
+            "expected (..., 1, H, W) for both"
+        )
+    return features.flatten(-2).transpose(-1, -2), _flat(attention), None if mask is None else _flat(mask)
+
+
+def _flat(single_channel: Tensor) -> Tensor:
+    return single_channel.flatten(-2).squeeze(-2)
+
+
+class MarginalizedAverage2d(nn.Module):
+    """Marginalized average aggregation of a feature map (`marginalized_average` over its places)."""
+
+    def __init__(self, validate: bool = False) -> None:
+        super().__init__()
+        self.validate = validate
+
+    def forward(self, features: Tensor, attention: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Pool features (..., D, H, W) under attention and mask (..., 1, H, W) to (..., D)."""
+        return marginalized_average(*as_sequences(features, attention, mask), validate=self.validate)
+
+
+class WeightedSum2d(nn.Module):
+    """The weighted sum of a feature map (`weighted_sum` over its places): weighted-CAM in MAAN's appendix F."""
+
+    def forward(self, features: Tensor, attention: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Pool features (..., D, H, W) under attention and mask (..., 1, H, W) to (..., D)."""
+        sequence, weights, real = as_sequences(features, attention, mask)
+        return weighted_sum(sequence, attention_coefficients(weights, real))
