@@ -1,0 +1,28 @@
+"""Slow, obvious twins."""
+
+import math
+
+import numpy as np
+
+
+def snippet_middle(grid, index):
+    """The middle in seconds of the window of frames that a snippet was computed from."""
+    window = grid.window or grid.stride
+    first = index * grid.stride
+    return (first + first + window) / 2 / grid.frames_per_second
+
+
+def binary_cross_entropy(scores, labels):
+    """Averaged over videos and classes."""
+    total = 0.0
+    for score_row, label_row in zip(scores, labels, strict=True):
+        for score, label in zip(score_row, label_row, strict=True):
+            total -= math.log(score) if label else math.log(1 - score)
+    return total / (len(labels) * len(labels[0]))
+
+
+def statistics(videos):
+    """Mean and deviation of each feature over all snippets, from all of them at once."""
+    everything = np.concatenate([video.astype(np.float64) for video in videos])
+    deviation = everything.std(axis=0)
+    return everything.mean(axis=0), np.where(deviation == 0, 1.0, deviation)

@@ -1,0 +1,340 @@
+"""Time axis, sampling, and what is checked before training."""
+
+import naive
+import numpy as np
+import pytest
+from conftest import edit_json
+from hypothesis import given
+from hypothesis import strategies as st
+from wtal_core import config, validation
+from wtal_core.dataset import open_dataset, sample_segments, snippet_edges
+from wtal_core.errors import DataError, Problems, WtalError
+
+# The time axis
+
+
+@pytest.mark.parametrize(
+    ("grid", "edges"),
+    [
+        (config.SnippetGrid(25, 16), [0.0, 0.64, 1.28, 1.92]),
+        (config.SnippetGrid(25, 16, 16), [0.0, 0.64, 1.28, 1.92]),
+        (config.SnippetGrid(10, 2, 6), [0.2, 0.4, 0.6, 0.8]),
+        (config.SnippetGrid(10, 4, 2), [-0.1, 0.3, 0.7, 1.1]),
+    ],
+)
+def test_edges_on_a_grid_of_frames_surround_the_windows_middles(grid, edges):
+    found = snippet_edges(grid, 3, None)
+    np.testing.assert_allclose(found, edges, rtol=0, atol=1e-12)
+    middles = [naive.snippet_middle(grid, i) for i in range(3)]
+    np.testing.assert_allclose((found[:-1] + found[1:]) / 2, middles, rtol=0, atol=1e-12)
+
+
+def test_edges_on_a_grid_of_frames_do_not_look_at_the_duration():
+    grid = config.SnippetGrid(10, 2)
+    np.testing.assert_array_equal(snippet_edges(grid, 4, 3.0), snippet_edges(grid, 4, None))
+
+
+@pytest.mark.parametrize(("length", "edges"), [(4, [0, 0.5, 1, 1.5, 2]), (1, [0, 2]), (0, [0])])
+def test_edges_by_duration_share_the_video_evenly(length, edges):
+    np.testing.assert_array_equal(snippet_edges("duration", length, 2.0), edges)
+
+
+def test_edges_by_duration_need_one():
+    with pytest.raises(ValueError, match=r"^the grid is 'duration', but the video has none$"):
+        snippet_edges("duration", 3, None)
+
+
+# Sampling
+
+
+@given(length=st.integers(1, 500), segments=st.integers(1, 60), seed=st.integers(0, 2**32))
+def test_each_sampled_snippet_lies_in_its_segment(length, segments, seed):
+    rows = sample_segments(length, segments, np.random.default_rng(seed))
+    assert rows.shape == (segments,)
+    assert rows.dtype.kind == "i"
+    numbers = np.arange(segments)
+    first, last = numbers * length // segments, -(-(numbers + 1) * length // segments) - 1
+    assert (first <= rows).all()
+    assert (rows <= last).all()
+    assert (np.diff(rows) >= 0).all()
+    if length % segments == 0:
+        assert (rows // (length // segments) == numbers).all()
+
+
+def test_a_shorter_video_repeats_its_snippets_and_misses_none():
+    rows = sample_segments(3, 12, np.random.default_rng(0))
+    assert rows.tolist() == sorted([0, 1, 2] * 4)
+
+
+def test_every_snippet_of_a_segment_is_drawn_equally_often():
+    generator = np.random.default_rng(0)
+    draws = np.array([sample_segments(12, 3, generator) for _ in range(4000)])
+    frequencies = np.bincount(draws.ravel(), minlength=12) / 4000
+    np.testing.assert_allclose(frequencies, 0.25, atol=0.04)
+
+
+class AlmostOne:
+    @staticmethod
+    def random(size):
+        return np.full(size, np.nextafter(1.0, 0.0))
+
+
+@pytest.mark.parametrize(("length", "segments"), [(1, 1), (7, 7), (400, 20), (10**9, 1)])
+def test_rounding_never_leaves_the_video(length, segments):
+    assert sample_segments(length, segments, AlmostOne())[-1] == length - 1
+
+
+# Opening: everything is fine
+
+
+@pytest.fixture
+def opened(registry, tiny):
+    """Open the tiny data set with settings: `opened("data.classes=[...]")`."""
+
+    def do(*settings):
+        return open_dataset(config.load(tiny, settings).data, registry)
+
+    return do
+
+
+@pytest.fixture
+def problems(opened):
+    """The messages of all problems of opening the tiny data set."""
+
+    def do(*settings):
+        with pytest.raises(WtalError) as error:
+            opened(*settings)
+        raised = error.value
+        return [str(problem) for problem in (raised.problems if isinstance(raised, Problems) else [raised])]
+
+    return do
+
+
+@pytest.fixture
+def folder(tiny):
+    return tiny.parent
+
+
+def video(folder, name, **changes):
+    """Change a video's annotation."""
+    edit_json(folder / "annotations.json", lambda content: content["database"][name].update(changes))
+
+
+def replace(folder, name, array, stream="rgb"):
+    np.save(folder / "features" / stream / f"{name}.npy", array)
+
+
+def test_an_open_data_set(opened, folder):
+    dataset = opened()
+    assert dataset.classes == ("jump", "run")
+    assert [v.name for v in dataset.training] == [f"v{i}" for i in range(6)]
+    assert [v.name for v in dataset.test] == ["v6", "v7", "v8"]
+    assert dict(dataset.feature_dims) == {"rgb": 4, "flow": 4}
+    assert dataset.length(dataset.test[0], "rgb") == 10
+    np.testing.assert_allclose(dataset.edges(dataset.test[0], 10), np.arange(11) * 0.2)
+    saved = np.load(folder / "features" / "flow" / "v6.npy")
+    np.testing.assert_array_equal(dataset.read(dataset.test[0], "flow"), saved)
+    np.testing.assert_array_equal(dataset.read(dataset.test[0], "flow", np.array([3, 3, 1])), saved[[3, 3, 1]])
+
+
+def test_features_arrive_as_float32_whatever_the_file_has(opened, folder):
+    replace(folder, "v0", np.ones((10, 4), np.int16))
+    dataset = opened()
+    assert dataset.read(dataset.training[0], "rgb").dtype == np.float32
+
+
+def test_classes_have_the_order_of_the_experiment_if_it_gives_one(opened):
+    dataset = opened('data.classes=["run","jump"]')
+    assert dataset.classes == ("run", "jump")
+    np.testing.assert_array_equal(dataset.targets(dataset.training[:2]), [[0, 1], [1, 0]])
+
+
+def test_targets_count_instances(opened, folder):
+    video(folder, "v0", annotations=[{"label": "run"}, {"label": "jump"}, {"label": "run"}])
+    dataset = opened()
+    np.testing.assert_array_equal(dataset.targets(dataset.training[:2]), [[1, 2], [0, 1]])
+
+
+def test_ground_truth_has_every_test_video_also_without_instances(opened, folder):
+    video(folder, "v6", annotations=[{"label": "run", "segment": [0.5, 1]}, {"label": "jump", "segment": [0, 0.25]}])
+    video(folder, "v7", annotations=[])
+    truth = opened().ground_truth()
+    assert list(truth) == ["v6", "v7", "v8"]
+    assert [field.tolist() for field in truth["v6"]] == [[1, 0], [0.5, 0.0], [1.0, 0.25]]
+    assert [field.shape for field in truth["v7"]] == [(0,), (0,), (0,)]
+
+
+def test_hdf5_holds_a_data_set_too(opened, folder):
+    import h5py
+
+    with h5py.File(folder / "features.h5", "w") as file:
+        for path in (folder / "features").glob("*/*.npy"):
+            file[f"{path.stem}/{path.parent.name}"] = np.load(path)
+    dataset = opened("data.reader=hdf5", "data.features=features.h5")
+    np.testing.assert_array_equal(dataset.read(dataset.test[0], "rgb"), np.load(folder / "features" / "rgb" / "v6.npy"))
+
+
+# Opening: lengths
+
+
+@pytest.mark.parametrize("window", [2, 6])
+@pytest.mark.parametrize(("off", "fits"), [(0, True), (1, True), (-1, True), (2, False), (-2, False)])
+def test_the_length_may_differ_from_the_duration_by_one_snippet(opened, problems, folder, window, off, fits):
+    length = (20 - window) // 2 + 1 + off
+    for stream in ("rgb", "flow"):
+        replace(folder, "v0", np.ones((length, 4)), stream)
+    for name in [f"v{i}" for i in range(1, 9)]:
+        video(folder, name, duration=None)
+    settings = [f"data.grid.window={window}"]
+    if fits:
+        assert opened(*settings).length(opened(*settings).training[0], "rgb") == length
+    else:
+        assert problems(*settings) == [
+            f"video 'v0', stream {stream!r} of {folder}/features: T = {length} snippets, but 2 s at 10 frames per "
+            f"second and stride 2 make {length - off:.1f}; correct data.grid, the duration or the features"
+            for stream in ("rgb", "flow")
+        ]
+
+
+@pytest.mark.parametrize(("duration", "fits"), [(2.2, True), (2.21, False), (1.8, True), (1.79, False)])
+def test_the_border_of_one_snippet_is_exact(opened, problems, folder, duration, fits):
+    video(folder, "v0", duration=duration, annotations=[{"label": "jump"}])
+    if fits:
+        assert opened().training[0].duration == duration
+    else:
+        assert len(problems()) == 2
+
+
+def test_no_snippets(problems, folder):
+    replace(folder, "v0", np.ones((0, 4)))
+    assert f"video 'v0', stream 'rgb' of {folder}/features: no snippets (T = 0)" in problems()
+
+
+def test_the_grid_duration_needs_the_durations(problems, folder):
+    video(folder, "v0", duration=None)
+    said = "data.grid is 'duration', but the annotation has no duration"
+    assert problems("data.grid=duration") == [
+        f"video 'v0', stream {stream!r} of {folder}/features: {said}" for stream in ("rgb", "flow")
+    ]
+
+
+def test_streams_may_differ_by_one_snippet_but_not_by_two(opened, problems, folder):
+    replace(folder, "v0", np.ones((9, 4)))
+    assert opened().length(opened().training[0], "rgb") == 9
+    replace(folder, "v0", np.ones((11, 4)), "flow")
+    assert problems() == ["video 'v0': streams differ by more than one snippet: rgb 9, flow 11"]
+
+
+# Opening: features
+
+
+def test_a_missing_file_is_named_with_its_video_and_stream(problems, folder):
+    (folder / "features" / "flow" / "v7.npy").unlink()
+    assert problems() == [f"video 'v7', stream 'flow': {folder}/features/flow/v7.npy: no such feature file"]
+
+
+def test_missing_features_altogether(problems, folder):
+    assert problems("data.features=none") == [f"{folder}/none: no such folder of features"]
+
+
+def test_another_width_than_most_videos_have(problems, folder):
+    replace(folder, "v3", np.ones((10, 5)))
+    assert problems() == ["video 'v3', stream 'rgb': D = 5 features, but most videos have 4"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("rows", [None, np.array([0, 7, 2])])
+def test_values_that_are_no_numbers_are_found_when_they_are_read(opened, folder, value, rows):
+    array = np.ones((10, 4), np.float32)
+    array[7, 3] = value
+    replace(folder, "v0", array)
+    dataset = opened()
+    with pytest.raises(DataError) as error:
+        dataset.read(dataset.training[0], "rgb", rows)
+    assert str(error.value) == (
+        f"video 'v0', stream 'rgb': {value} at snippet 7, feature 3 of {folder}/features; "
+        "extract this video's features again or list it in data.exclude"
+    )
+    np.testing.assert_array_equal(dataset.read(dataset.training[0], "rgb", np.array([6, 8])), array[[6, 8]])
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_a_value_beyond_float32_is_not_finite(opened, folder):
+    replace(folder, "v0", np.full((10, 4), 1e39))
+    dataset = opened()
+    with pytest.raises(DataError, match=r"^video 'v0', stream 'rgb': inf at snippet 0, feature 0 of "):
+        dataset.read(dataset.training[0], "rgb")
+
+
+# Opening: labels
+
+
+def test_a_training_video_without_labels(problems, folder):
+    video(folder, "v0", annotations=[])
+    assert problems() == [
+        f"{folder}/annotations.json: training video 'v0' has no label, and labels are all that training sees; "
+        "annotate it or list it in data.exclude"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "said"),
+    [
+        ((), "v6", "video 'v6' has class 'rum', which the training subset 'training' lacks; did you mean 'run'?"),
+        (
+            ('data.classes=["run","jump"]',),
+            "v0",
+            "video 'v0' has class 'rum', which data.classes lacks; did you mean 'run'?",
+        ),
+    ],
+)
+def test_an_unknown_class(problems, folder, settings, name, said):
+    video(folder, name, annotations=[{"label": "rum", "segment": [0, 1]}])
+    assert problems(*settings) == [f"{folder}/annotations.json: {said}"]
+
+
+def test_a_class_named_twice(problems):
+    assert problems('data.classes=["run","jump","run"]') == ["data.classes names a class twice: run, jump, run"]
+
+
+def test_one_subset_may_be_both_on_purpose(opened):
+    dataset = opened("data.test_subset=Training")
+    assert [v.name for v in dataset.test] == [v.name for v in dataset.training]
+
+
+@pytest.mark.parametrize("missing", [{"label": "run"}, {"label": "run", "segment": None}])
+def test_ground_truth_needs_segments(opened, folder, missing):
+    for name in ("v6", "v8"):
+        video(folder, name, annotations=[{"label": "jump", "segment": [0, 1]}, missing])
+    with pytest.raises(Problems) as error:
+        opened().ground_truth()
+    assert str(error.value).splitlines() == [
+        f"{folder}/annotations.json: video {name!r} of subset 'validation' has no segment for run, "
+        "so detections cannot be evaluated"
+        for name in ("v6", "v8")
+    ]
+
+
+def test_all_problems_come_at_once(problems, folder):
+    video(folder, "v0", annotations=[])
+    replace(folder, "v3", np.ones((10, 5)))
+    (folder / "features" / "flow" / "v7.npy").unlink()
+    assert len(problems()) == 3
+
+
+def test_validation_adds_what_only_reading_every_value_shows(fakes, tiny, folder):
+    array = np.ones((10, 4), np.float32)
+    array[2, 1] = np.nan
+    replace(folder, "v1", array, "flow")
+    video(folder, "v8", annotations=[{"label": "run"}])
+    (folder / "features" / "rgb" / "v7.npy").unlink()
+    _, found = validation.validate(tiny, ["model.aggregator=stpm", "localization.proposer.fractoin=1"])
+    assert [str(problem).replace(str(folder), "FOLDER") for problem in found] == [
+        "proposer 'threshold' has no option 'fractoin'; did you mean 'fraction'?",
+        "unknown aggregator 'stpm'; known: maa (not installed: pip install wtal-aggregators)",
+        "video 'v7', stream 'rgb': FOLDER/features/rgb/v7.npy: no such feature file",
+        "FOLDER/annotations.json: video 'v8' of subset 'validation' has no segment for run, "
+        "so detections cannot be evaluated",
+        "video 'v1', stream 'flow': nan at snippet 2, feature 1 of FOLDER/features; "
+        "extract this video's features again or list it in data.exclude",
+    ]
