@@ -10,15 +10,14 @@ third; each trained model is then localized with each combination of localizatio
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from wtal_core import config, evaluation, localization
+from wtal_core import config, localization
 from wtal_core.annotations import Video
 from wtal_core.dataset import Dataset
 from wtal_core.demo import METHODS, write_demo
@@ -26,21 +25,24 @@ from wtal_core.demo.bounds import supervised
 from wtal_core.localization import Reading
 from wtal_core.plugins import Registry
 from wtal_core.run import prepare
+from wtal_core.sweep import sweep
 from wtal_core.training import train_stream
 
 FOLDS = (("person-01", "person-02"), ("person-03", "person-04"), ("person-05", "person-06", "person-07"))
-TRAINING = {"training.weight_decay": [0.0, 0.001, 0.01, 0.03]}
-SPARSITY = {"model.decoder.sparsity": [0.0, 0.1]}  # STPN's own loss term; the other methods have none
-LOCALIZATION = {
-    "localization.proposer.threshold": [0.05, 0.1, 0.2, 0.3, 0.4, 0.5],
-    "localization.proposer.class_threshold": [0.1, 0.3],
-    "localization.proposer.class_score": ["ignore", "multiply"],
-}
+WEIGHT_DECAY = [0.0, 0.001, 0.01, 0.03]
+SPARSITY = [0.0, 0.1]  # STPN's own loss term; the other methods have none
+LOCALIZATION = [
+    "localization.proposer.threshold=[0.05, 0.1, 0.2, 0.3, 0.4, 0.5]",
+    "localization.proposer.class_threshold=[0.1, 0.3]",
+    "localization.proposer.class_score=['ignore', 'multiply']",
+]
 
 
-def combinations(grid: dict[str, list[object]]) -> Iterator[list[str]]:
-    for values in itertools.product(*grid.values()):
-        yield [f"{key}={value}" for key, value in zip(grid, values, strict=True)]
+def training_settings(method: str) -> list[tuple[str, ...]]:
+    decays = [(f"training.weight_decay={value}",) for value in WEIGHT_DECAY]
+    if method != "stpn":
+        return decays
+    return [(*decay, f"model.decoder.sparsity={value}") for decay in decays for value in SPARSITY]
 
 
 def held_out(video: Video, fold: tuple[str, ...]) -> bool:
@@ -52,50 +54,35 @@ def read(dataset: Dataset, experiment: config.Experiment, registry: Registry) ->
     return localization.read_videos(dataset, dataset.test, models, experiment, registry)
 
 
-def score(
-    dataset: Dataset, readings: dict[str, list[Reading]], experiment: config.Experiment, registry: Registry
-) -> float:
-    results = localization.localize(dataset, dataset.test, readings, experiment.localization, registry)
-    content = evaluation.evaluate(
-        dataset,
-        {name: result.detections for name, result in results.items()},
-        {name: result.class_scores for name, result in results.items()},
-        experiment,
-        registry,
-    )
-    return float(np.mean(content["localization"]["mean_ap"]))
-
-
 def search(method: str, file: Path) -> None:
     base = config.load(file)
     registry, dataset = prepare(base)
-    scores: dict[tuple[str, ...], list[float]] = {}
-    grid = TRAINING | SPARSITY if method == "stpn" else TRAINING
-    for trained in combinations(grid):
+    scores: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for trained in training_settings(method):
         experiment = config.configure(base, trained)
         for fold in FOLDS:
             part = dataclasses.replace(
                 dataset,
-                training=tuple(v for v in dataset.training if not held_out(v, fold)),
-                test=tuple(v for v in dataset.training if held_out(v, fold)),
+                training=tuple(video for video in dataset.training if not held_out(video, fold)),
+                test=tuple(video for video in dataset.training if held_out(video, fold)),
             )
             if method == "supervised":
                 readings = supervised(part, experiment.training, experiment.seed)
             else:
                 readings = read(part, experiment, registry)
-            for localized in combinations(LOCALIZATION):
-                value = score(part, readings, config.configure(experiment, localized), registry)
-                scores.setdefault((*trained, *localized), []).append(value)
+            for outcome in sweep(part, readings, experiment, registry, LOCALIZATION):
+                scores[(*trained, *outcome.settings)].append(outcome.mean_ap)
     ranked = sorted(scores, key=lambda settings: -np.mean(scores[settings]))
     print(f"\n{method}: best of {len(ranked)}, mAP (%) at tIoU 0.1:0.1:0.7, mean and each fold")
     for settings in ranked[:5]:
         folds = " ".join(f"{100 * value:.1f}" for value in scores[settings])
-        print(f"  {100 * np.mean(scores[settings]):.1f} ({folds})  {' '.join(settings)}", flush=True)
-    for key, values in grid.items():
-        best = {
-            value: max(np.mean(s) for settings, s in scores.items() if f"{key}={value}" in settings) for value in values
-        }
-        print(f"  best by {key}: " + ", ".join(f"{value}: {100 * b:.1f}" for value, b in best.items()))
+        print(f"  {100 * np.mean(scores[settings]):.1f} ({folds})  {' '.join(settings)}")
+    best = {
+        trained: max(np.mean(s) for key, s in scores.items() if key[: len(trained)] == trained)
+        for trained in training_settings(method)
+    }
+    for trained, value in best.items():
+        print(f"  best with {' '.join(trained)}: {100 * value:.1f}", flush=True)
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ def test_every_aggregator_runs_by_name(pristine, tmp_path, capsys, aggregator):
         "environment.json",
         "evaluation.json",
         "metrics.jsonl",
+        "readings",
     }
     assert f'aggregator = "{aggregator}"' in (run / "config.toml").read_text()
 
@@ -84,6 +85,62 @@ def test_localizing_again_with_another_threshold(pristine, tmp_path, capsys):
     assert "threshold = 0.9" in (run / "config.toml").read_text()
     assert wtal("evaluate", run) == 0
     assert (run / "evaluation.json").exists()
+
+
+def test_localizing_again_runs_no_network(pristine, tmp_path):
+    assert wtal("run", pristine / "maan.toml", "--out", tmp_path) == 0
+    run = tmp_path / "seed-0"
+    before = (run / "detections.json").read_bytes()
+    # Same bytes as the checkpoints that the readings were made with, so the readings hold; but no model can be loaded.
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace("iterations = 40", "iterations = 41"))
+    assert wtal("localize", run) == 0
+    assert (run / "detections.json").read_bytes() == before
+    # Another activation is not what was stored.
+    assert wtal("localize", run, "--set", "localization.activation=attention") == 2
+
+
+def test_sweep_looks_at_the_training_subset_unless_told(pristine, tmp_path, capsys):
+    assert wtal("run", pristine / "maan.toml", "--set", "training.iterations=200", "--out", tmp_path) == 0
+    run = tmp_path / "seed-0"
+    capsys.readouterr()
+    grid = ("--grid", "localization.proposer.threshold=[0.2,0.95]")
+    assert wtal("sweep", run, *grid) == 0
+    out = capsys.readouterr().out
+    command = f"wtal localize {run} --set 'localization.proposer.threshold=0.2'"
+    assert out.splitlines()[-1] == f"best of 2 on the training subset: {command}"
+    assert (run / "readings" / "training.h5").exists()
+    assert wtal("sweep", run, *grid, "--on-test-subset") == 0
+    out = capsys.readouterr().out
+    assert "best of 2 on the test subset" in out
+    # The figures are those that localizing and evaluating with the same setting gives.
+    swept = next(line for line in out.splitlines() if line.startswith("proposer.threshold=0.2"))
+    assert wtal("localize", run, "--set", "localization.proposer.threshold=0.2") == 0
+    capsys.readouterr()
+    assert wtal("evaluate", run) == 0
+    evaluated = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(str(run)))
+    assert swept.split()[1:] == evaluated.split()[1:]
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        (
+            "training.snippets=[1,2]",
+            "error: --grid training.snippets=[1,2]: a sweep changes how stored activations become detections, so keys "
+            "begin with localization. and are not localization.activation\n",
+        ),
+        (
+            "localization.proposer.threshold=0.2",
+            "error: --grid localization.proposer.threshold=0.2: expected key=[value, ...], such as "
+            "localization.proposer.threshold=[0.1,0.2]\n",
+        ),
+    ],
+)
+def test_a_wrong_grid_is_refused(pristine, tmp_path, capsys, grid, message):
+    assert wtal("train", pristine / "maan.toml", "--set", "training.iterations=1", "--out", tmp_path) == 0
+    assert wtal("sweep", tmp_path / "seed-0", "--grid", grid) == 2
+    assert capsys.readouterr().err == message
 
 
 @pytest.mark.parametrize(

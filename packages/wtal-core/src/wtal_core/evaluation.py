@@ -10,7 +10,7 @@ import numpy as np
 from wtal_core import config
 from wtal_core.contracts import Detections, Evaluation, FloatArray
 from wtal_core.dataset import Dataset
-from wtal_core.localization import VideoDetections
+from wtal_core.localization import Localized, VideoDetections
 from wtal_core.plugins import Registry
 
 
@@ -43,6 +43,19 @@ def evaluate(
         )
         for kind, choice in evaluators(experiment).items()
     }
+
+
+def evaluate_localized(
+    dataset: Dataset, results: Mapping[str, Localized], experiment: config.Experiment, registry: Registry
+) -> dict[str, Any]:
+    """Score what `localization.localize` returned, as `evaluate`."""
+    return evaluate(
+        dataset,
+        {name: result.detections for name, result in results.items()},
+        {name: result.class_scores for name, result in results.items()},
+        experiment,
+        registry,
+    )
 
 
 def summarize(evaluation: Evaluation, classes: Sequence[str]) -> dict[str, Any]:

@@ -101,8 +101,8 @@ def read_stream(dataset: Dataset, video: Video, stream: str, model: StreamModel,
         attention, response = activation(decoding, prepared)
     except ValueError as error:
         raise PluginError(f"video {video.name!r}, stream {stream!r}: {error}") from error
-    scores = decoding.class_scores[0].detach().cpu().numpy().astype(np.float64)
-    return Reading(ActivationMaps(attention, response), scores)
+    scores = decoding.class_scores[0].detach().cpu().numpy()
+    return Reading(ActivationMaps(_stored(attention), _stored(response)), _stored(scores))
 
 
 def detect(
@@ -135,6 +135,11 @@ def fuse(maps: Sequence[ActivationMaps], weights: FloatArray, fusion: str) -> li
         return [sum(w * m.attention * m.response for w, m in zip(weights, maps, strict=True))]
     attention = sum(w * m.attention for w, m in zip(weights, maps, strict=True))
     return [attention * m.response for m in maps]
+
+
+def _stored(array: NDArray[np.floating]) -> FloatArray:
+    """Rounded to float32, in which models compute and readings are kept, so that a stored one gives the same bytes."""
+    return array.astype(np.float32).astype(np.float64)
 
 
 def _join(several: Sequence[Detections]) -> VideoDetections:

@@ -1,16 +1,18 @@
 """A run: its directory, and the steps that fill it.
 
-config.toml          the resolved experiment, defaults included
-environment.json     versions, device, threads
-metrics.jsonl        losses, one line per `training.LOG_EVERY` iterations and stream
-checkpoints/         STREAM.safetensors: weights, feature statistics, optimiser
-detections.json      intervals of the test subset, in ActivityNet's format
-classification.json  video-level class scores of the test subset, in ActivityNet's format
-evaluation.json      what the evaluators say of both
+- `config.toml`: the resolved experiment, defaults included
+- `environment.json`: versions, device, threads
+- `metrics.jsonl`: losses, one line per `training.LOG_EVERY` iterations and stream
+- `checkpoints/STREAM.safetensors`: weights, feature statistics, optimiser
+- `readings/SUBSET.h5`: activations and class scores, so that localizing again needs no network
+- `detections.json`: intervals of the test subset, in ActivityNet's format
+- `classification.json`: video-level class scores of the test subset, in ActivityNet's format
+- `evaluation.json`: what the evaluators say of both
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import itertools
 import json
@@ -18,7 +20,7 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -29,10 +31,11 @@ from wtal_core.contracts import FloatArray
 from wtal_core.dataset import Dataset, open_dataset
 from wtal_core.errors import Problems, RunError, WtalError
 from wtal_core.files import write
-from wtal_core.localization import Localized, VideoDetections
+from wtal_core.localization import Localized, Reading, VideoDetections
 from wtal_core.model import StreamModel, build_model, torch_device
 from wtal_core.plugins import Registry, discover
-from wtal_core.progress import Progress, Silent
+from wtal_core.progress import Advance, Progress, Silent
+from wtal_core.readings import load_readings, save_readings
 from wtal_core.training import Metric, checkpoint_iteration, load_checkpoint, train_stream
 
 SILENT = Silent()
@@ -127,20 +130,18 @@ def reopen(path: Path, settings: Sequence[str], section: str) -> Run:
     return Run(path, experiment, *prepare(experiment))
 
 
-def train(run: Run, progress: Progress = SILENT) -> dict[str, StreamModel]:
-    """Train every stream's model, or the rest of them if the run was interrupted."""
-    models = {}
+def train(run: Run, progress: Progress = SILENT) -> None:
+    """Train every stream's model into the run's checkpoints, or the rest of it if the run was interrupted."""
     for stream in run.experiment.data.streams:
         log = _metrics_log(run, stream)
         advance = progress.stage(f"train {stream}", run.experiment.training.iterations)
 
-        def report(metric: Metric, log: Path = log, advance: Any = advance) -> None:
+        def report(metric: Metric, log: Path = log, advance: Advance = advance) -> None:
             with log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"stream": metric.stream, "iteration": metric.iteration, **metric.terms}) + "\n")
             advance(metric.iteration, f"loss {metric.terms['loss']:.4f}")
 
-        models[stream] = train_stream(run.dataset, stream, run.experiment, run.registry, run.checkpoint(stream), report)
-    return models
+        train_stream(run.dataset, stream, run.experiment, run.registry, run.checkpoint(stream), report)
 
 
 def load_models(run: Run) -> dict[str, StreamModel]:
@@ -164,14 +165,36 @@ def load_models(run: Run) -> dict[str, StreamModel]:
     return models
 
 
-def localize(run: Run, models: Mapping[str, StreamModel], progress: Progress = SILENT) -> None:
-    """Localize the test subset and write detections and class scores; an older evaluation no longer holds and goes."""
+def read(run: Run, subset: Literal["training", "test"], progress: Progress = SILENT) -> dict[str, list[Reading]]:
+    """What the trained models say of a subset's videos, one reading per stream; computed once and kept.
+
+    Raises:
+        RunError: a stream is not trained, or its training was interrupted.
+    """
+    videos = run.dataset.training if subset == "training" else run.dataset.test
+    streams = run.experiment.data.streams
+    path = run.path / "readings" / f"{subset}.h5"
+    key = _readings_key(run)
+    readings = load_readings(path, key, streams, [video.name for video in videos])
+    if readings is None:
+        models = load_models(run)
+        advance = progress.stage(f"read {subset} subset", len(videos))
+        done = itertools.count(1)
+        readings = localization.read_videos(
+            run.dataset, videos, models, run.experiment, run.registry, lambda name: advance(next(done), name)
+        )
+        save_readings(path, key, streams, readings)
+    return readings
+
+
+def localize(run: Run, progress: Progress = SILENT) -> None:
+    """Localize the test subset and write detections and class scores; an older evaluation no longer holds and goes.
+
+    Raises:
+        RunError: as `read`.
+    """
     videos = run.dataset.test
-    advance = progress.stage("localize", len(videos))
-    done = itertools.count(1)
-    readings = localization.read_videos(
-        run.dataset, videos, models, run.experiment, run.registry, lambda name: advance(next(done), name)
-    )
+    readings = read(run, "test", progress)
     results = localization.localize(run.dataset, videos, readings, run.experiment.localization, run.registry)
     classes = run.dataset.classes
     write(run.path / "detections.json", _activitynet(_interval_records(results, classes)))
@@ -230,6 +253,16 @@ def _read_results(path: Path, index: Mapping[str, int]) -> Iterator[tuple[str, l
 
 class _Results(msgspec.Struct):
     results: dict[str, list[dict[str, Any]]]
+
+
+def _readings_key(run: Run) -> str:
+    """Identifies what readings depend on: the activation, the features, and the weights to the bit."""
+    digest = hashlib.sha256(json.dumps(run.experiment.localization.activation, sort_keys=True).encode())
+    digest.update(run.experiment.data.features.encode())
+    for stream in run.experiment.data.streams:
+        path = run.checkpoint(stream)
+        digest.update(path.read_bytes() if path.exists() else b"")
+    return digest.hexdigest()
 
 
 def _metrics_log(run: Run, stream: str) -> Path:

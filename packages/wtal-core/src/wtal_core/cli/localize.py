@@ -8,6 +8,8 @@ from wtal_core.cli.options import RunDirectory, Settings
 def command(run: RunDirectory, settings: Settings = None) -> None:
     """Localize the test subset with a run's trained models; write detections.json and classification.json.
 
+    Activations are stored, so that doing it again with other thresholds runs no network.
+
     Example: `wtal localize runs/maan/seed-0 --set localization.proposer.fraction=0.3`
     """
     from wtal_core import run as runs
@@ -15,5 +17,5 @@ def command(run: RunDirectory, settings: Settings = None) -> None:
 
     opened = runs.reopen(run, settings or [], section="localization")
     with bars() as progress:
-        runs.localize(opened, runs.load_models(opened), progress)
+        runs.localize(opened, progress)
     print(f"{run / 'detections.json'}: written; next: wtal evaluate {run}")

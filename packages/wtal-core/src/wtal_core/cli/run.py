@@ -27,7 +27,8 @@ def command(
         run = runs.create(path, seeded, resume=resume)
         run.dataset.ground_truth()  # fails before training if there is nothing to evaluate with
         with bars() as progress:
-            runs.localize(run, runs.train(run, progress), progress)
+            runs.train(run, progress)
+            runs.localize(run, progress)
         contents.append(runs.evaluate(run))
         print(f"{path}: done")
     print_evaluations({experiment.stem: contents})

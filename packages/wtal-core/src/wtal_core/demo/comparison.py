@@ -42,7 +42,8 @@ def compare(
 
 def _weakly_supervised(path: Path, experiment: config.Experiment) -> dict[str, Any]:
     opened = run.create(path, experiment)
-    run.localize(opened, run.train(opened))
+    run.train(opened)
+    run.localize(opened)
     return run.evaluate(opened)
 
 
@@ -54,10 +55,4 @@ def _bound(name: str, experiment: config.Experiment) -> dict[str, Any]:
     else:
         readings = supervised(dataset, experiment.training, experiment.seed)
     results = localization.localize(dataset, dataset.test, readings, experiment.localization, registry)
-    return evaluation.evaluate(
-        dataset,
-        {video: result.detections for video, result in results.items()},
-        {video: result.class_scores for video, result in results.items()},
-        experiment,
-        registry,
-    )
+    return evaluation.evaluate_localized(dataset, results, experiment, registry)
