@@ -84,6 +84,7 @@ def test_small_steps_give_the_same(monkeypatch):
         matched(GROUND_TRUTH, BAD, "thumos14"),
         matched(GROUND_TRUTH, BAD, tiou=(0.5,)),
         matched({"v0": [(0, 0.0, 10.0)]}, BAD),
+        matched({**GROUND_TRUTH, "v0": [(0, 0.0, 9.0)]}, BAD),
     ],
 )
 def test_different_settings_are_refused(other):

@@ -118,6 +118,13 @@ def test_ambiguous_intervals_forgive_only_detections_without_a_match():
     assert result.notes == ("1 ambiguous interval not used: activitynet does not know them",)
 
 
+def test_classification_leaves_out_videos_without_ground_truth():
+    detections = {"a": [(0, 0.0, 1.0, 0.5)], "b": [(0, 0.0, 1.0, 0.9)], "c": []}
+    result = score(Classification(), {"a": [(0, 5.0, 6.0)]}, detections, ["jump"])
+    assert result.mean_ap.tolist() == [1.0]
+    assert result.notes == ("1 detection left out, in 1 video without ground truth: b",)
+
+
 def test_zero_lengths_do_not_match_each_other():
     ground_truth, detections = {"a": [(0, 1.0, 1.0)]}, {"a": [(0, 1.0, 1.0, 0.9)]}
     for component in COMPONENTS.values():

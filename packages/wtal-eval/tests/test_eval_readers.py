@@ -224,11 +224,14 @@ def test_csv_video_in_two_subsets(write):
     refused(f"{path}, line 3: video 'a' is in subset 'val' and in 'test'", read_ground_truth, path)
 
 
-def test_excluded_videos(write, tmp_path):
+def test_excluded_videos(write):
     assert excluded_videos("thumos14-212") == ("video_test_0001292",)
     assert excluded_videos(str(write("list.txt", "a\n\n b \n"))) == ("a", "b")
     message = "'thumos14-211' is neither a file nor one of thumos14-213, thumos14-212, thumos14-210"
     refused(message, excluded_videos, "thumos14-211")
+    path = write("list.bin", b"\xff")
+    message = f"{path}: not a text file: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"
+    refused(message, excluded_videos, str(path))
 
 
 def test_evaluate_json_objects():

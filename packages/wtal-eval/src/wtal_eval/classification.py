@@ -57,9 +57,11 @@ class Classification:
         instances = instances.take(instances.label != AMBIGUOUS)
         inside = {name: found for name, found in detections.items() if name in ground_truth}
         rows, notes = known_classes(columns_of_detections(inside, videos, len(classes)), instances, classes)
-        if strangers := sorted(detections.keys() - inside.keys()):
+        outside = {name: len(found.label) for name, found in detections.items() if name not in ground_truth}
+        if strangers := sorted(name for name, number in outside.items() if number):
+            lost = counted(sum(outside.values()), "detection")
             notes += (
-                f"detections in {counted(len(strangers), 'video')} without ground truth left out: {named(strangers)}",
+                f"{lost} left out, in {counted(len(strangers), 'video')} without ground truth: {named(strangers)}",
             )
         positive = np.zeros((len(classes), len(videos)), bool)
         positive[instances.label, instances.video] = True

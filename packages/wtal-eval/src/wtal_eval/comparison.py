@@ -55,7 +55,7 @@ def compare(first: Matching, second: Matching, resamples: int = 1000, seed: int 
         first.protocol == second.protocol
         and first.classes == second.classes
         and np.array_equal(first.tiou_thresholds, second.tiou_thresholds)
-        and np.array_equal(first.instances_per_class, second.instances_per_class)
+        and _ground_truth(first) == _ground_truth(second)
     )
     if not same:
         raise ValueError("both need the same ground truth, classes, protocol and thresholds")
@@ -71,6 +71,12 @@ def compare(first: Matching, second: Matching, resamples: int = 1000, seed: int 
     difference = first.evaluate().mean_ap - second.evaluate().mean_ap
     average = (float(difference.mean()), float(average_low), float(average_high))
     return Comparison(first.tiou_thresholds, difference, low, high, average, resamples)
+
+
+def _ground_truth(matching: Matching) -> list[tuple[str, int, float, float]]:
+    rows = matching.instances
+    names = [matching.videos[i] for i in rows.video]
+    return list(zip(names, rows.label.tolist(), rows.start.tolist(), rows.end.tolist(), strict=True))
 
 
 def resampled_map(matching: Matching, weights: IntArray) -> FloatArray:

@@ -20,11 +20,15 @@ def excluded_videos(name_or_path: str) -> tuple[str, ...]:
     """The videos of a named exclusion, or those that a file lists, one name a line.
 
     Raises:
-        InputError: If there is neither such a name nor such a file.
+        InputError: If there is neither such a name nor such a text file.
     """
     if name_or_path in EXCLUSIONS:
         return EXCLUSIONS[name_or_path]
     path = Path(name_or_path)
     if not path.is_file():
         raise InputError(f"{name_or_path!r} is neither a file nor one of {', '.join(EXCLUSIONS)}")
-    return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text file: {error}") from None
+    return tuple(line.strip() for line in lines if line.strip())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -265,14 +266,11 @@ def known_classes(rows: Columns, instances: Columns, classes: Sequence[str]) -> 
 
 
 @dataclass(frozen=True)
-class _Detection:
-    """Calls `match` under one protocol."""
+class _Evaluator:
+    """Scores under one protocol."""
 
     tiou_thresholds: Sequence[float] | None = None
-
-    @property
-    def _protocol(self) -> Protocol:
-        raise NotImplementedError
+    _protocol: ClassVar[str]
 
     def __call__(
         self,
@@ -281,43 +279,34 @@ class _Detection:
         classes: Sequence[str],
     ) -> Evaluation:
         """Score detections per video; arguments and errors as `match`."""
-        return match(ground_truth, detections, classes, self._protocol, self.tiou_thresholds).evaluate()
+        return match(ground_truth, detections, classes, PROTOCOLS[self._protocol], self.tiou_thresholds).evaluate()
 
 
-@dataclass(frozen=True)
-class ActivityNet(_Detection):
+class ActivityNet(_Evaluator):
     """The protocol `activitynet`: what most papers use, THUMOS14 papers included.
 
     Args:
         tiou_thresholds: (K,) in [0, 1]; 0.5:0.05:0.95 if omitted.
     """
 
-    @property
-    def _protocol(self) -> Protocol:
-        return PROTOCOLS["activitynet"]
+    _protocol = "activitynet"
 
 
-@dataclass(frozen=True)
-class Thumos14(_Detection):
+class Thumos14(_Evaluator):
     """The protocol `thumos14`, of the challenge's 2015 kit.
 
     Args:
         tiou_thresholds: (K,) in [0, 1]; 0.1:0.1:0.9 if omitted.
     """
 
-    @property
-    def _protocol(self) -> Protocol:
-        return PROTOCOLS["thumos14"]
+    _protocol = "thumos14"
 
 
-@dataclass(frozen=True)
-class Thumos14ElevenPoint(_Detection):
+class Thumos14ElevenPoint(_Evaluator):
     """The protocol `thumos14-11point`, of the challenge's 2014 kit.
 
     Args:
         tiou_thresholds: (K,) in [0, 1]; 0.1:0.1:0.9 if omitted.
     """
 
-    @property
-    def _protocol(self) -> Protocol:
-        return PROTOCOLS["thumos14-11point"]
+    _protocol = "thumos14-11point"
