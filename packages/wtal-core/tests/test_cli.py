@@ -1,0 +1,184 @@
+"""The `wtal` command: exit codes, messages, help, silence."""
+
+import json
+import re
+
+import pytest
+from conftest import FAKES, python
+from wtal_core.cli import main
+from wtal_core.errors import ConfigError
+
+COMMANDS = ["run", "train", "localize", "evaluate", "sweep", "validate", "plugins", "demo"]
+
+pytestmark = pytest.mark.usefixtures("fakes")
+
+
+# Help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_every_command_helps_with_an_example(wtal, command, flag):
+    answer = wtal(command, flag)
+    assert (answer.code, answer.err) == (0, "")
+    text = " ".join(answer.out.split())
+    assert re.search(rf"Example: wtal {command} ", text)
+
+
+def test_the_help_lists_every_command_and_the_exit_codes(wtal):
+    answer = wtal("--help")
+    assert (answer.code, answer.err) == (0, "")
+    for word in [*COMMANDS, "--debug", "Exit codes"]:
+        assert word in answer.out
+
+
+@pytest.mark.parametrize("arguments", [["nope"], ["run", "--nope"], ["run"], ["localize"], ["plugins", "extra"]])
+def test_wrong_usage_is_exit_code_2_on_stderr(wtal, arguments):
+    answer = wtal(*arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert "Usage: wtal" in answer.err
+    assert "Traceback" not in answer.err
+
+
+# Errors
+
+
+@pytest.mark.parametrize("command", ["run", "train", "validate"])
+def test_an_error_is_one_message_on_stderr(wtal, command, tmp_path):
+    answer = wtal(command, tmp_path / "none.toml")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == f"error: {tmp_path}/none.toml: cannot read the experiment: No such file or directory\n"
+
+
+def test_several_errors_are_a_line_each(wtal, tiny):
+    answer = wtal("run", tiny, "--set", "model.aggregator=maan", "--set", "localization.proposer=treshold")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.splitlines() == [
+        "error: unknown proposer 'treshold'; did you mean 'threshold'? (not installed: pip install wtal-localize)",
+        "error: unknown aggregator 'maan'; did you mean 'maa'? (not installed: pip install wtal-aggregators)",
+    ]
+
+
+@pytest.mark.parametrize("position", range(3))
+def test_debug_shows_the_traceback_wherever_it_stands(tmp_path, position):
+    arguments = ["run", str(tmp_path / "none.toml")]
+    arguments.insert(position, "--debug")
+    with pytest.raises(ConfigError, match=r"none\.toml: cannot read the experiment"):
+        main(arguments)
+
+
+def test_debug_in_a_process_of_its_own(tiny):
+    script = "from wtal_core.cli import main; main()"
+    done = python("-c", script, "train", tiny, "--set", "seed=x", "--debug", path=[FAKES])
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last):")
+    assert done.stderr.endswith("ConfigError: --set seed=x: `seed`: Expected `int`, got `str`\n")
+
+
+def test_a_bug_keeps_its_traceback(tiny, monkeypatch):
+    import wtal_fakes
+
+    monkeypatch.setattr(wtal_fakes.Mean, "forward", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["train", str(tiny), "--out", str(tiny.parent / "out")])
+
+
+# Success
+
+
+def test_run_is_quiet_and_prints_a_table(wtal, tiny, tmp_path):
+    answer = wtal("run", tiny, "--out", tmp_path / "out")
+    assert (answer.code, answer.err) == (0, "")
+    lines = answer.out.splitlines()
+    assert lines[0] == f"{tmp_path}/out/seed-0: done"
+    assert re.split(r" {2,}", lines[1].strip()) == ["mAP (%) at tIoU", "0.1", "0.5", "mean", "Cls mAP"]
+    cells = re.split(r" {2,}", lines[2].strip())
+    content = json.loads((tmp_path / "out" / "seed-0" / "evaluation.json").read_text())
+    at_thresholds = [100 * value for value in content["localization"]["mean_ap"]]
+    means = [sum(at_thresholds) / 2, 100 * content["classification"]["mean_ap"][0]]
+    assert cells == ["tiny", *(f"{value:.1f}" for value in at_thresholds + means)]
+    assert lines[3:] == ["note: recall, not precision"]
+
+
+def test_several_seeds_make_several_runs_and_one_row(wtal, tiny, tmp_path):
+    answer = wtal("run", tiny, "--out", tmp_path / "out", "--seeds", "0,1")
+    assert (answer.code, answer.err) == (0, "")
+    assert sorted(folder.name for folder in (tmp_path / "out").iterdir()) == ["seed-0", "seed-1"]
+    row = next(line for line in answer.out.splitlines() if line.startswith("tiny"))
+    assert row.startswith("tiny (2 seeds)")
+    assert row.count("±") == 4
+    for seed in (0, 1):
+        assert f"seed = {seed}" in (tmp_path / "out" / f"seed-{seed}" / "config.toml").read_text().splitlines()
+
+
+def test_runs_go_below_the_working_directory_by_default(wtal, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = wtal("train", tiny, "--set", "seed=7")
+    assert answer.out == "runs/tiny/seed-7: trained rgb, flow; next: wtal localize runs/tiny/seed-7\n"
+    assert (tmp_path / "runs" / "tiny" / "seed-7" / "config.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ("x", "expected whole numbers with commas between, such as 0,1,2"),
+        ("", "expected whole numbers with commas between, such as 0,1,2"),
+        ("0,,1", "expected whole numbers with commas between, such as 0,1,2"),
+        ("1.5", "expected whole numbers with commas between, such as 0,1,2"),
+        ("1,1", "seeds must be different numbers, none below 0"),
+        ("0,-1", "seeds must be different numbers, none below 0"),
+    ],
+)
+def test_bad_seeds(wtal, tiny, tmp_path, seeds, said):
+    answer = wtal("run", tiny, "--out", tmp_path / "out", "--seeds", seeds)
+    assert (answer.code, answer.err) == (2, f"error: --seeds {seeds}: {said}\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_localize_says_what_it_wrote_and_what_is_next(wtal, tiny, tmp_path):
+    wtal("train", tiny, "--out", tmp_path)
+    run = tmp_path / "seed-0"
+    answer = wtal("localize", run)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out == f"{run / 'detections.json'}: written; next: wtal evaluate {run}\n"
+
+
+def test_validate_describes_what_is_right(wtal, tiny):
+    answer = wtal("validate", tiny)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.splitlines() == [
+        f"{tiny}: nothing is wrong",
+        "  training: 6 videos, 6 instances",
+        "  validation: 3 videos, 3 instances",
+        "  2 classes: jump, run",
+        "  rgb: D = 4, T from 10 to 10",
+        "  flow: D = 4, T from 10 to 10",
+    ]
+
+
+def test_validate_lists_all_that_is_wrong(wtal, tiny):
+    (tiny.parent / "features" / "rgb" / "v3.npy").unlink()
+    answer = wtal("validate", tiny, "--set", "device=toaster")
+    assert (answer.code, answer.out) == (2, "")
+    lines = answer.err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("error: video 'v3', stream 'rgb': ")
+    assert lines[1].startswith("error: `device`: cannot compute on 'toaster': ")
+    assert lines[1].endswith('; use "auto" or "cpu"')
+
+
+def test_plugins_lists_the_fakes(wtal):
+    answer = wtal("plugins")
+    assert (answer.code, answer.err) == (0, "")
+    assert re.search(r"^proposer +threshold +wtal-fakes +1\.0 +wtal_fakes:Runs *$", answer.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("content", ["mine", None])
+def test_demo_refuses_a_folder_that_is_not_empty(wtal, tmp_path, content):
+    target = tmp_path / "demo"
+    if content:
+        target.write_text(content)
+    else:
+        (target / "below").mkdir(parents=True)
+    answer = wtal("demo", "--out", target)
+    assert (answer.code, answer.err) == (2, f"error: {target}: not an empty folder; choose another --out\n")
