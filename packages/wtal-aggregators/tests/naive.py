@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from fractions import Fraction
@@ -35,3 +36,15 @@ def leave_one_out_coefficients(p: Sequence[float]) -> list[float]:
                 ]
         coefficients.append(own * math.fsum(x / (1 + z) for z, x in enumerate(distribution)))
     return coefficients
+
+
+@functools.cache
+def exact_factor(counts: tuple[tuple[float, int], ...], own: float) -> float:
+    """c_t of a snippet with p = `own` among `count` snippets of each p: the integral to 30 digits, however many."""
+    import mpmath
+
+    with mpmath.workdps(30):
+        others = {mpmath.mpf(p): count - (p == own) for p, count in counts}
+        scale = 1 / (1 + sum(p * count for p, count in others.items()))
+        pieces = [0, *(x * scale for x in (1, 5, 20, 50, 100) if x * scale < 1), 1]
+        return float(mpmath.quad(lambda v: mpmath.fprod((1 - p * v) ** n for p, n in others.items()), pieces))
