@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -99,16 +100,25 @@ def write_data(folder, streams=("rgb", "flow"), training=6, test=3, dim=4, seed=
     (folder / "tiny.toml").write_text(
         '[data]\nannotations = "annotations.json"\nfeatures = "features"\n'
         f"streams = {list(streams)}\ngrid = {{ frames_per_second = 10, stride = 2 }}\n"
-        "[training]\nsnippets = 5\niterations = 12\nbatch_size = 4\ncheckpoint_every = 5\n"
+        "[training]\nlearning_rate = 0.01\nsnippets = 5\niterations = 12\nbatch_size = 4\ncheckpoint_every = 5\n"
     )
     return folder / "tiny.toml"
 
 
+@pytest.fixture(scope="session")
+def arena(tmp_path_factory):
+    """The folder that the tiny data set lies in, at the same path for every test, so that a run of it can be kept."""
+    folder = tmp_path_factory.mktemp("arena")
+    write_data(folder / "pristine")
+    return folder
+
+
 @pytest.fixture
-def tiny(tmp_path):
-    """The experiment file of a tiny data set."""
-    (tmp_path / "data").mkdir()
-    return write_data(tmp_path / "data")
+def tiny(arena):
+    """The experiment file of a tiny data set, fresh for each test."""
+    shutil.rmtree(arena / "data", ignore_errors=True)
+    shutil.copytree(arena / "pristine", arena / "data")
+    return arena / "data" / "tiny.toml"
 
 
 def edit_json(path, change):

@@ -167,26 +167,38 @@ def test_what_is_wrong_with_a_required_key_comes_first(write, text, said):
     assert problems(file)[0] == f"{file}: {said}"
 
 
-@pytest.mark.xfail(strict=True, reason="dropping a wrong required key makes it, and then its table, 'missing' as well")
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="dropping a wrong required key makes it, and then its table, 'missing' as well",
+)
 def test_what_is_wrong_with_a_required_key_is_said_once(write):
     file = write(GRID + 'grid = "durations"')
     assert problems(file) == [f"{file}: `data.grid`: Invalid enum value 'durations'"]
 
 
-@pytest.mark.xfail(strict=True, reason="only the first missing key of a table is named, and then the table itself")
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="only the first missing key of a table is named, and then the table itself",
+)
 def test_all_missing_keys_are_named(write):
     file = write("[data]")
     assert problems(file) == [f"{file}: missing key `data.{key}`" for key in ("annotations", "features", "grid")]
 
 
-@pytest.mark.xfail(strict=True, reason="msgspec's message does not list the values that are allowed")
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="msgspec's message does not list the values that are allowed"
+)
 def test_a_choice_lists_what_can_be_chosen(write):
     (problem,) = problems(write(DATA + '[localization]\nfusion = "mean"'))
     assert "activations" in problem
     assert "attention" in problem
 
 
-INFINITE = pytest.param("inf", marks=pytest.mark.xfail(strict=True, reason="infinity is a number > 0 and passes"))
+INFINITE = pytest.param(
+    "inf", marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason="infinity is a number > 0 and passes")
+)
 
 
 @pytest.mark.parametrize("value", ["nan", INFINITE])
@@ -298,14 +310,22 @@ def test_a_bad_setting_is_repeated_with_what_is_wrong(write, plain, setting, sai
     assert problems(write(DATA), ["seed=1", setting]) == [f"--set {setting}: {said}"]
 
 
-@pytest.mark.xfail(strict=True, reason="'duration' is taken for a component's name: unknown key `data.grid.name`")
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="'duration' is taken for a component's name: unknown key `data.grid.name`",
+)
 def test_a_key_below_the_grid_duration_says_what_a_grid_needs(plain):
     with pytest.raises(WtalError) as error:
         config.configure(plain, ["data.grid.stride=3"])
     assert "data.grid.name" not in str(error.value)
 
 
-@pytest.mark.xfail(strict=True, reason="an empty last key shows msgspec's raw words: Object contains unknown field ``")
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="an empty last key shows msgspec's raw words: Object contains unknown field ``",
+)
 @pytest.mark.parametrize("setting", ["training.=3", "training..x=3"])
 def test_an_empty_key_is_refused_in_our_own_words(plain, setting):
     with pytest.raises(ConfigError, match=re.escape(f"--set {setting}: {SHAPE}")):

@@ -178,13 +178,19 @@ def test_a_hook_with_another_signature_is_quarantined(install, healthy):
     assert registry.names("aggregator") == ["healthy"]
 
 
-@pytest.mark.xfail(strict=True, reason="pluggy's message has three lines, which break up tables and error lists")
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="pluggy's message has three lines, which break up tables and error lists"
+)
 def test_the_error_of_a_quarantined_plugin_is_one_line(install):
     install("broken", {"_broken_plugin": plugin("@hookimpl\ndef wtal_aggregators(config):\n    return {}")})
     assert "\n" not in discover().quarantined[0].error
 
 
-@pytest.mark.xfail(strict=True, reason="pluggy drops None, so a hook without `return` provides nothing, silently")
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="pluggy drops None, so a hook without `return` provides nothing, silently",
+)
 def test_a_hook_that_forgets_to_return_is_quarantined(install):
     install("broken", {"_broken_plugin": plugin("@hookimpl\ndef wtal_aggregators():\n    {'mine': 'a:b'}")})
     assert [q.error for q in discover().quarantined] == [
@@ -277,6 +283,14 @@ def test_an_unknown_name_lists_the_nearest(healthy):
 
 def test_what_is_installed_is_not_offered_for_installation():
     assert message(discover().find, "feature reader", "zarr") == "unknown feature reader 'zarr'; known: hdf5, npy"
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="provided by alone 1.0 and alone 1.0; disable ['alone']")
+def test_a_name_given_twice_by_one_distribution_is_said_to_be_its_fault(install):
+    body = plugin(hook("wtal_aggregators", {"mean": "a:A"}))
+    install("alone", {"_one": body, "_two": body}, entry_points={"one": "_one", "two": "_two"})
+    said = message(discover().find, "aggregator", "mean")
+    assert "alone 1.0 and alone 1.0" not in said
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "feature reader"])

@@ -2,8 +2,10 @@
 
 import errno
 import json
+import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from conftest import edit_json
@@ -32,14 +34,19 @@ def contents(folder):
 
 
 @pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out"
+def out(arena):
+    shutil.rmtree(arena / "out", ignore_errors=True)
+    return arena / "out"
 
 
 @pytest.fixture
-def done(wtal, tiny, out):
-    """The directory of a finished run."""
-    assert wtal("run", tiny, "--out", out).code == 0
+def done(wtal, tiny, arena, out):
+    """The directory of a finished run: the first test that wants it runs it, the others get a copy."""
+    if not (arena / "kept").exists():
+        assert wtal("run", tiny, "--out", out).code == 0
+        shutil.copytree(out, arena / "kept")
+    else:
+        shutil.copytree(arena / "kept", out)
     return out / "seed-0"
 
 
@@ -142,7 +149,11 @@ def test_a_finished_run_resumes_to_itself(wtal, tiny, done, out):
     assert contents(done) == before
 
 
-@pytest.mark.xfail(strict=True, reason="a line that a killed process left half written stops the resumed run: exit 1")
+@pytest.mark.xfail(
+    strict=True,
+    raises=msgspec.DecodeError,
+    reason="a line that a killed process left half written stops the resumed run: exit 1",
+)
 def test_a_half_written_line_of_metrics_is_dropped_on_resuming(wtal, tiny, done, out):
     before = contents(done)
     with (done / "metrics.jsonl").open("a") as file:
@@ -231,7 +242,9 @@ def test_detections_that_are_missing_or_of_another_data_set(wtal, done):
     )
 
 
-@pytest.mark.xfail(strict=True, reason="a record without `segment` or `score` is a KeyError, exit code 1")
+@pytest.mark.xfail(
+    strict=True, raises=KeyError, reason="a record without `segment` or `score` is a KeyError, exit code 1"
+)
 @pytest.mark.parametrize("key", ["segment", "score"])
 def test_a_record_that_lacks_a_key_is_named(wtal, done, key):
     edit_json(done / "detections.json", lambda content: content["results"]["v6"][0].pop(key))
@@ -345,6 +358,24 @@ def test_a_seed_that_cannot_be_written_leaves_the_others(wtal, tiny, done, out):
     assert refused(wtal("run", tiny, "--out", out, "--seeds", "0,1", "--resume")).startswith(f"{out}/seed-1/")
     assert contents(done) == before
     assert (out / "seed-1").read_text() == "mine"
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="each seed's folder is looked at only when its turn comes"
+)
+def test_all_folders_are_looked_at_before_the_first_seed_is_trained(wtal, tiny, done, out):
+    done.rename(out / "seed-1")
+    refused(wtal("run", tiny, "--out", out, "--seeds", "0,1"))
+    assert not (out / "seed-0").exists()
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="classes are not kept in the run, and those of the data are taken"
+)
+def test_classes_renamed_since_the_training_are_not_taken_for_the_old_ones(wtal, tiny, done):
+    annotations = tiny.parent / "annotations.json"
+    annotations.write_text(annotations.read_text().replace('"jump"', '"zoom"'))  # sorts after "run"
+    refused(wtal("localize", done))
 
 
 def test_a_result_that_cannot_be_replaced_leaves_the_others(wtal, done):

