@@ -6,7 +6,6 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-
 from wtal_aggregators import _compiled, marginalized
 
 NEEDS_NUMBA = pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")

@@ -62,7 +62,9 @@ def test_low_precision_is_rounded_once(dtype, tolerance, device, random):
     p = torch.rand(3, 200, generator=random).to(device, dtype)
     computed = weights(p)
     assert computed.dtype == dtype
-    torch.testing.assert_close(computed.double(), weights(p.double()), rtol=tolerance, atol=2**-25)  # half of float16's least
+    torch.testing.assert_close(
+        computed.double(), weights(p.double()), rtol=tolerance, atol=2**-25
+    )  # half of float16's least
 
 
 def test_factors_are_the_weights_over_the_probabilities(random):

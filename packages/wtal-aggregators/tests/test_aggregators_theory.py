@@ -42,7 +42,7 @@ def test_order_is_preserved(p):
 def test_dominant_responses_are_suppressed(p):
     """Proposition 2, inequality 4.
 
-    Its proof takes sum c_t p_t = 1, hence the certain snippet: with a chance of the empty subset, the set I may be empty.
+    Its proof takes sum c_t p_t = 1, hence the certain snippet: if the subset may be empty, the index set may be too.
     """
     p = torch.cat([p, torch.ones(1, dtype=p.dtype)])
     c, weight = wa.marginalized_average_factors(p), coefficients(p)

@@ -35,11 +35,12 @@ def marginalized_average_reference(features: Tensor, attention: Tensor, mask: Te
         mask: (..., T) bool, True on real snippets; None if all are.
 
     Returns:
-        (..., D) in the features' dtype. Differentiable once.
+        (..., D) in the features' dtype.
 
     Raises:
         ValueError: If the shapes do not fit or the tensors are not on the CPU.
         TypeError: If features or attention are not floating point, or the mask is not bool.
+        RuntimeError: In a backward pass with `create_graph=True`.
     """
     check_features(features, attention)
     if features.device.type != "cpu":
@@ -133,8 +134,9 @@ class _Reference(torch.autograd.Function):
         return _tensor(pooled, features.shape[:-2] + features.shape[-1:], features)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("the reference can be differentiated once only; marginalized_average can be twice")
         features, p = ctx.saved_tensors
         x, rows = _arrays(features, p)
         directions = g.double().reshape(len(x), -1).numpy()

@@ -1,0 +1,235 @@
+"""The poolings side by side: their definitions, padding, and bad input."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+import wtal_aggregators as wa
+from conftest import NEEDS_NUMBA
+
+LINEAR = [wa.WeightedSum, wa.Dropout, wa.Norm, wa.SoftmaxNorm, wa.Mean, wa.MarginalizedAverage]
+ALL = [*LINEAR, wa.Max]
+A = torch.tensor([0.2, 0.6, 0.0, 1.0])
+
+
+def reference(name):
+    return getattr(pytest.importorskip("wtal_aggregators.reference"), name)
+
+
+@pytest.mark.parametrize(
+    ("coefficients", "expected"),
+    [
+        (wa.attention_coefficients, A),
+        (lambda a: wa.dropout_coefficients(a, training=False), A / 2),
+        (wa.norm_coefficients, A / 1.8),
+        (wa.softmax_norm_coefficients, A.exp() / A.exp().sum()),
+        (wa.mean_coefficients, torch.full((4,), 0.25)),
+    ],
+    ids=["weighted sum", "dropout", "norm", "softmax norm", "mean"],
+)
+def test_definitions(coefficients, expected):
+    torch.testing.assert_close(coefficients(A), expected)
+
+
+def test_dropout_keeps_every_other_snippet_and_does_not_scale():
+    a = torch.rand(10_000) + 0.1
+    torch.manual_seed(0)
+    kept = wa.dropout_coefficients(a)
+    assert ((kept == 0) | (kept == a)).all()
+    assert 4_800 < (kept == a).sum() < 5_200
+    torch.manual_seed(0)
+    assert torch.equal(wa.Dropout()(torch.eye(10_000)[:, :3], a), kept[:3])
+
+
+def test_norm_of_nothing_is_nothing():
+    a = torch.zeros(3, requires_grad=True)
+    weights = wa.norm_coefficients(a)
+    weights.sum().backward()
+    assert not weights.any()
+    assert torch.isfinite(a.grad).all()
+
+
+def test_norm_does_not_overflow():
+    weights = wa.norm_coefficients(torch.ones(100_000, dtype=torch.float16))
+    torch.testing.assert_close(weights, torch.full((100_000,), 1e-5, dtype=torch.float16))
+
+
+def test_max_shares_the_gradient_of_equal_values():
+    x = torch.tensor([[1.0], [3.0], [3.0], [9.0]], requires_grad=True)
+    wa.max_pool(x, torch.tensor([True, True, True, False])).sum().backward()
+    assert x.grad.flatten().tolist() == [0, 0.5, 0.5, 0]
+
+
+def test_max_has_the_leading_dimensions_of_the_others():
+    x, a = torch.randn(2, 1, 4, 3), torch.rand(2, 5, 4)
+    mask = torch.rand(5, 4) < 0.5
+    assert wa.Max()(x, a).shape == wa.WeightedSum()(x, a).shape == (2, 5, 3)
+    pooled = wa.Max()(x, a, mask)
+    for row in range(5):
+        expected = x[0, 0, mask[row]].amax(0) if mask[row].any() else torch.zeros(3)
+        torch.testing.assert_close(pooled[0, row], expected)
+
+
+@pytest.mark.parametrize("aggregator", LINEAR, ids=lambda x: x.__name__)
+def test_linear_poolings_are_their_coefficients(aggregator, device):
+    model, x, a = aggregator().eval(), torch.randn(2, 4, 3).to(device), torch.rand(2, 4).to(device)
+    mask = torch.tensor([[1, 1, 1, 1], [1, 0, 1, 0]], dtype=torch.bool, device=device)
+    torch.testing.assert_close(model(x, a, mask), (model.coefficients(a, mask).unsqueeze(-1) * x).sum(1))
+    assert not model.coefficients(a, mask)[~mask].any()
+
+
+@pytest.mark.parametrize("lengths", [[4, 1, 0], [0], [3, 3]])
+@pytest.mark.parametrize("aggregator", [*ALL, pytest.param("MarginalizedAverageReference", marks=NEEDS_NUMBA)])
+def test_padding_changes_nothing(aggregator, lengths, device):
+    model = (reference(aggregator) if isinstance(aggregator, str) else aggregator)().eval()
+    if device == "cuda" and isinstance(aggregator, str):
+        pytest.skip("the reference computes on the CPU")
+    T = max(lengths) + 2
+    x = torch.randn(len(lengths), T, 3, device=device, requires_grad=True)
+    a = torch.rand(len(lengths), T, device=device)
+    mask = (torch.arange(T) < torch.tensor(lengths)[:, None]).to(device)
+    a[~mask] = torch.nan
+    a.requires_grad_()
+    pooled = model(x, a, mask)
+    for row, length in enumerate(lengths):
+        expected = model(x[row, :length], a[row, :length]) if length else torch.zeros(3, device=device)
+        torch.testing.assert_close(pooled[row], expected)
+    pooled.sum().backward()
+    assert not x.grad[~mask].any()
+    assert a.grad is None or (torch.isfinite(a.grad).all() and not a.grad[~mask].any())
+
+
+@pytest.mark.parametrize("aggregator", [wa.WeightedSum, wa.Norm, wa.SoftmaxNorm, wa.MarginalizedAverage, wa.Max])
+def test_gradients(aggregator):
+    x = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
+    a = torch.rand(2, 4, dtype=torch.float64, requires_grad=True)
+    mask = torch.tensor([[1, 1, 1, 1], [1, 0, 1, 0]], dtype=torch.bool)
+    assert torch.autograd.gradcheck(lambda x, a: aggregator()(x, a, mask), (x, a))
+    assert torch.autograd.gradgradcheck(lambda x, a: aggregator()(x, a, mask), (x, a))
+
+
+@pytest.mark.parametrize("aggregator", ALL, ids=lambda x: x.__name__)
+@pytest.mark.parametrize(
+    ("x", "a", "mask", "error", "message"),
+    [
+        (
+            torch.zeros(2, 3, 4),
+            torch.zeros(2, 5),
+            None,
+            ValueError,
+            "features (2, 3, 4) and attention (2, 5) do not fit: expected features (..., T, D) and attention (..., T)",
+        ),
+        (
+            torch.zeros(2, 3, 4),
+            torch.zeros(5, 3),
+            None,
+            ValueError,
+            "the leading dimensions of features (2, 3, 4) and attention (5, 3) do not broadcast",
+        ),
+        (
+            torch.zeros(3),
+            torch.zeros(3),
+            None,
+            ValueError,
+            "features (3,) and attention (3,) do not fit: expected features (..., T, D) and attention (..., T)",
+        ),
+        (
+            torch.zeros(2, 3, 4),
+            torch.zeros(2, 3),
+            torch.ones(2, 1, dtype=torch.bool),
+            ValueError,
+            "mask (2, 1) and attention (2, 3) do not fit: expected (..., T) for both",
+        ),
+        (
+            torch.zeros(2, 3, 4),
+            torch.zeros(2, 3),
+            torch.ones(5, 3, dtype=torch.bool),
+            ValueError,
+            "the leading dimensions of mask (5, 3) and attention (2, 3) do not broadcast",
+        ),
+        (
+            torch.zeros(2, 3, 4),
+            torch.zeros(2, 3),
+            torch.ones(2, 3),
+            TypeError,
+            "mask must be a bool tensor, True on real snippets, not torch.float32; try mask.bool()",
+        ),
+        (
+            torch.zeros(2, 3, 4, dtype=torch.int64),
+            torch.zeros(2, 3),
+            None,
+            TypeError,
+            "features must be floating point, not torch.int64",
+        ),
+        (
+            torch.zeros(2, 3, 4),
+            torch.zeros(2, 3, dtype=torch.bool),
+            None,
+            TypeError,
+            "attention must be floating point, not torch.bool",
+        ),
+    ],
+)
+def test_bad_arguments(aggregator, x, a, mask, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        aggregator()(x, a, mask)
+
+
+def test_attention_needs_a_dimension():
+    with pytest.raises(ValueError, match=re.escape("attention must have at least one dimension, (..., T), not ()")):
+        wa.marginalized_average_coefficients(torch.tensor(0.5))
+
+
+@pytest.mark.parametrize("value", [1.5, -0.25, torch.nan])
+def test_values_are_looked_at_when_asked(value):
+    a = torch.full((2, 3), 0.5)
+    a[1, 2] = value
+    message = f"^{re.escape(f'attention must lie in [0, 1], but attention[1, 2] is {value}')}$"
+    for call in (
+        lambda **rest: wa.marginalized_average(torch.zeros(2, 3, 4), a, **rest),
+        lambda **rest: wa.MarginalizedAverage(validate=True)(torch.zeros(2, 3, 4), a, rest.get("mask")),
+        lambda **rest: wa.marginalized_average_coefficients(a, **rest),
+        lambda **rest: wa.marginalized_average_factors(a, **rest),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call(validate=True)
+        call(validate=True, mask=torch.tensor([True, True, False]))
+    wa.marginalized_average_coefficients(a)
+    wa.marginalized_average_coefficients(torch.tensor([0.0, 1.0]), validate=True)
+
+
+def test_maps_are_sequences():
+    x, a = torch.randn(2, 3, 4, 5), torch.rand(2, 1, 4, 5)
+    mask = torch.rand(2, 1, 4, 5) < 0.6
+    for over_maps, over_sequences in (
+        (wa.MarginalizedAverage2d, wa.MarginalizedAverage),
+        (wa.WeightedSum2d, wa.WeightedSum),
+    ):
+        for real in (None, mask):
+            sequence = [z.flatten(2).transpose(1, 2) for z in (x, a)]
+            flat = None if real is None else real.flatten(1)
+            expected = over_sequences()(sequence[0], sequence[1].squeeze(-1), flat)
+            torch.testing.assert_close(over_maps()(x, a, real), expected)
+
+
+def test_gradients_over_maps():
+    x = torch.randn(2, 3, 2, 3, dtype=torch.float64, requires_grad=True)
+    a = torch.rand(2, 1, 2, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(wa.MarginalizedAverage2d(), (x, a))
+    assert torch.autograd.gradgradcheck(wa.MarginalizedAverage2d(), (x, a))
+
+
+def test_bad_maps():
+    message = (
+        "features (2, 3, 4, 5) and attention (2, 4, 5) do not fit: "
+        "expected features (..., D, H, W) and attention (..., 1, H, W)"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        wa.MarginalizedAverage2d()(torch.zeros(2, 3, 4, 5), torch.zeros(2, 4, 5))
+    message = "mask (2, 4, 5) and attention (2, 1, 4, 5) do not fit: expected (..., 1, H, W) for both"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        wa.WeightedSum2d()(torch.zeros(2, 3, 4, 5), torch.zeros(2, 1, 4, 5), torch.ones(2, 4, 5, dtype=torch.bool))
+    with pytest.raises(ValueError, match=re.escape("attention must lie in [0, 1], but attention[0, 0] is 2")):
+        wa.MarginalizedAverage2d(validate=True)(torch.zeros(1, 3, 1, 1), torch.full((1, 1, 1, 1), 2.0))

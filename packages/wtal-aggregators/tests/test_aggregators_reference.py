@@ -1,0 +1,51 @@
+"""Algorithm 1 against enumeration, and its reverse recurrence against finite differences."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from naive import brute_force_coefficients
+
+reference = pytest.importorskip("wtal_aggregators.reference", reason="numba is not installed")
+
+
+def test_equals_enumeration(random):
+    p = torch.rand(9, dtype=torch.float64, generator=random)
+    p[2], p[5] = 0, 1
+    expected = torch.tensor([float(x) for x in brute_force_coefficients(p.tolist())], dtype=torch.float64)
+    torch.testing.assert_close(reference.MarginalizedAverageReference().coefficients(p), expected, rtol=1e-14, atol=0)
+
+
+def test_runs_interpreted(random):
+    x = torch.randn(6, 2, dtype=torch.float64, generator=random).numpy()
+    p = torch.rand(6, dtype=torch.float64, generator=random).numpy()
+    compiled, interpreted = reference.algorithm_1(x, p), reference.algorithm_1.py_func(x, p)
+    assert compiled == pytest.approx(interpreted, rel=1e-14)
+    reverse = reference.reverse_of_algorithm_1
+    for ours, theirs in zip(reverse(x, p, compiled), reverse.py_func(x, p, compiled), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-12)
+
+
+def test_gradient(random):
+    x = torch.randn(3, 6, 2, dtype=torch.float64, generator=random, requires_grad=True)
+    p = torch.rand(3, 6, dtype=torch.float64, generator=random)
+    p[0, :3] = torch.tensor([0.0, 1.0, 1.0])
+    mask = torch.tensor([[1] * 6, [1, 1, 0, 1, 0, 0], [0] * 6], dtype=torch.bool)
+    aggregator = reference.MarginalizedAverageReference()
+    assert torch.autograd.gradcheck(lambda x, p: aggregator(x, p, mask), (x, p.requires_grad_()))
+
+
+def test_differentiates_once(random):
+    p = torch.rand(2, 3, generator=random, requires_grad=True)
+    pooled = reference.marginalized_average_reference(torch.ones(2, 3, 4), p)
+    message = "the reference can be differentiated once only; marginalized_average can be twice"
+    with pytest.raises(RuntimeError, match=f"^{re.escape(message)}$"):
+        torch.autograd.grad(pooled.sum(), p, create_graph=True)
+
+
+def test_other_devices_are_refused():
+    message = "the reference computes on the CPU, but features are on meta"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        reference.marginalized_average_reference(torch.empty(2, 3, 4, device="meta"), torch.empty(2, 3, device="meta"))

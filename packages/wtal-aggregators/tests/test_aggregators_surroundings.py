@@ -1,0 +1,170 @@
+"""Marginalized averaging under what else PyTorch does, and what importing the package costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+import wtal_aggregators as wa
+from conftest import NEEDS_NUMBA
+from torch.fx.experimental.proxy_tensor import make_fx
+from wtal_aggregators import _quadrature
+
+
+@pytest.fixture
+def inputs(device, random):
+    x = torch.randn(3, 6, 2, dtype=torch.float64, generator=random).to(device).requires_grad_()
+    p = torch.rand(3, 6, dtype=torch.float64, generator=random).to(device).requires_grad_()
+    mask = torch.tensor([[1] * 6, [1, 1, 0, 1, 0, 0], [0] * 6], dtype=torch.bool, device=device)
+    return x, p, mask
+
+
+def gradients(pooled, *leaves):
+    return pooled, *torch.autograd.grad(pooled.square().sum(), leaves)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_compiles_into_one_graph(inputs, masked):
+    x, p, mask = inputs
+    mask = mask if masked else None
+    compiled = torch.compile(wa.marginalized_average, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(
+        gradients(compiled(x, p, mask), x, p), gradients(wa.marginalized_average(x, p, mask), x, p)
+    )
+
+
+def test_vmap_and_grad(inputs):
+    x, p, mask = inputs
+    expected = wa.marginalized_average(x, p, mask)
+    torch.testing.assert_close(torch.func.vmap(wa.marginalized_average)(x, p, mask), expected)
+    slices = torch.func.vmap(wa.marginalized_average, in_dims=(1, 1, 1), out_dims=1)
+    torch.testing.assert_close(slices(x.transpose(0, 1), p.T, mask.T), expected.T)
+
+    def loss(x, p):
+        return wa.marginalized_average(x, p, mask).square().sum()
+
+    torch.testing.assert_close(torch.func.grad(loss, (0, 1))(x, p), gradients(expected, x, p)[1:])
+
+
+def test_per_sample_and_second_derivatives(inputs):
+    x, p, _ = inputs
+
+    def loss(x, p):
+        return wa.marginalized_average(x, p).square().sum()
+
+    per_sample = torch.func.vmap(torch.func.grad(loss, 1))(x, p)
+    torch.testing.assert_close(per_sample, torch.autograd.grad(loss(x, p), p)[0])
+    hessian = torch.func.hessian(loss, 1)(x[0], p[0])
+    torch.testing.assert_close(hessian, torch.autograd.functional.hessian(lambda p: loss(x[0], p), p[0]))
+    tangents = torch.func.jvp(lambda p: loss(x, p), (p,), (torch.ones_like(p),))[1]
+    torch.testing.assert_close(tangents, per_sample.sum())
+    # transforms leave nothing behind
+    torch.testing.assert_close(wa.marginalized_average(x, p), torch.func.vmap(wa.marginalized_average)(x, p))
+
+
+def test_autocast(inputs, device):
+    x, p = (z.detach().float().requires_grad_() for z in inputs[:2])
+    with torch.autocast(device, dtype=torch.bfloat16):
+        pooled = wa.marginalized_average(x, p)
+        weights = wa.marginalized_average_coefficients(p)
+    assert pooled.dtype == torch.bfloat16
+    torch.testing.assert_close(weights, wa.marginalized_average_coefficients(p), rtol=0, atol=0)
+    torch.testing.assert_close(pooled.float(), wa.marginalized_average(x, p), rtol=2e-2, atol=2e-2)
+    pooled.sum().backward()
+    assert x.grad.dtype == p.grad.dtype == torch.float32
+
+
+def test_inference_mode_leaves_nothing_behind(inputs, monkeypatch):
+    x, p, _ = inputs
+    monkeypatch.setattr(wa.marginalized, "_on_device", {})
+    monkeypatch.setattr(wa._compiled, "kernels_for", lambda p: None)
+    with torch.inference_mode():
+        inferred = wa.marginalized_average(x, p)
+    torch.testing.assert_close(wa.marginalized_average(x, p), inferred.clone())
+    assert torch.autograd.gradgradcheck(wa.marginalized_average, (x, p))
+
+
+@pytest.mark.parametrize("tracer", [make_fx, lambda f: make_fx(f, tracing_mode="fake")])
+def test_tracing_bakes_nothing_in(inputs, tracer):
+    x, p = (z.detach() for z in inputs[:2])
+    traced = tracer(wa.marginalized_average)(x, p)
+    torch.testing.assert_close(traced(x * 2, p / 2), wa.marginalized_average(x * 2, p / 2))
+
+
+def test_jit_trace_bakes_nothing_in(inputs):
+    x, p = (z.detach() for z in inputs[:2])
+    traced = torch.jit.trace(lambda x, p: wa.marginalized_average(x, p), (x, p))
+    torch.testing.assert_close(traced(x * 2, p / 2), wa.marginalized_average(x * 2, p / 2))
+
+
+def test_shapes_on_meta():
+    x, p = torch.empty(3, 6, 2, device="meta", requires_grad=True), torch.empty(3, 6, device="meta")
+    pooled = wa.marginalized_average(x, p)
+    assert (pooled.device.type, pooled.shape) == ("meta", (3, 2))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
+def test_the_host_does_not_wait():
+    x = torch.randn(3, 6, 2, device="cuda", requires_grad=True)
+    p = torch.rand(3, 6, device="cuda", requires_grad=True)
+    mask = torch.ones(3, 6, dtype=torch.bool, device="cuda")
+    wa.marginalized_average(x, p, mask).sum().backward()  # copies the nodes to the device
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        wa.marginalized_average(x, p, mask).sum().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@NEEDS_NUMBA
+def test_compiled_loops_also_run_interpreted():
+    import numpy as np
+    from wtal_aggregators import _compiled
+
+    p, g = torch.rand(2, 9, dtype=torch.float64), torch.randn(2, 9, dtype=torch.float64)
+    interpreted = _compiled.Kernels(lambda loop: loop)
+    rule = _quadrature.rule(1e-13)
+    expected = wa.marginalized_average_coefficients(p)
+    torch.testing.assert_close(interpreted.coefficients(p, rule), expected)
+    q = p.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(wa.marginalized_average_coefficients(q), q, g)
+    torch.testing.assert_close(interpreted.gradient(p, g, rule), gradient)
+    assert isinstance(_compiled._arrays(rule)[1], np.ndarray)
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+def test_works_without_numba():
+    code = "import sys; sys.modules['numba'] = None; import torch, wtal_aggregators as wa; "
+    assert python(code + "print(wa.marginalized_average_coefficients(torch.ones(2)).tolist())") == "[0.5, 0.5]\n"
+    code += "\ntry:\n import wtal_aggregators.reference\nexcept ImportError as error:\n print(error)"
+    assert python(code) == ("wtal_aggregators.reference needs numba: pip install 'wtal-aggregators[reference]'\n")
+
+
+def test_import_costs_little_beyond_torch():
+    code = (
+        "import time, torch, sys; started = time.process_time(); import wtal_aggregators; "
+        "print(time.process_time() - started, 'numba' in sys.modules)"
+    )
+    seconds, numba = zip(*(python(code).split() for _ in range(3)), strict=True)
+    assert min(map(float, seconds)) < 0.05
+    assert set(numba) == {"False"}
+
+
+@pytest.mark.parametrize("tolerance", [3e-8, 1e-13])
+def test_number_of_nodes_is_the_least_that_is_proved_enough(tolerance):
+    decay, nodes, _ = _quadrature.rule(tolerance)
+    assert _quadrature.error_bound(decay, len(nodes)) <= tolerance < _quadrature.error_bound(decay, len(nodes) - 1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 12, 19, 40])
+def test_rule_is_exact_for_polynomials(count):
+    nodes, weights = _quadrature.gauss_legendre(count)
+    for degree in (0, 1, count, 2 * count - 1):
+        assert sum(w * x**degree for x, w in zip(nodes, weights, strict=True)) == pytest.approx(
+            1 / (degree + 1), rel=1e-14
+        )
