@@ -24,13 +24,13 @@ def way(request):
         if request.param == "interpreted":
             patch.setattr(compiled, "SMALL", np.inf)
             patch.setattr(compiled, "PATIENCE", np.inf)
-            patch.setattr(suppression._mark_gone, "machine_code", None)
+            patch.setattr(suppression._keep, "machine_code", None)
             patch.setattr(suppression._weaken, "machine_code", None)
         else:
             patch.setattr(compiled, "SMALL", -1)
             nms([0], [1], [1])  # compile before anything is timed
             soft_nms([0], [1], [1])
-            assert suppression._mark_gone.machine_code is not None
+            assert suppression._keep.machine_code is not None
             assert suppression._weaken.machine_code is not None
         yield request.param
 

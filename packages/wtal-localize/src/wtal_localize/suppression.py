@@ -158,13 +158,7 @@ def _greedy(detections: Detections, threshold: float, across_classes: bool = Fal
     group = np.zeros_like(label) if across_classes else label
     by_time = np.argsort(start)
     by_time = by_time[np.argsort(group[by_time], kind="stable")]
-    ranked = _rank(detections)
-    position = np.empty_like(by_time)
-    position[by_time] = np.arange(len(by_time))
-    gone = np.zeros(len(by_time), np.bool_)
-    _mark_gone(len(by_time), position[ranked], group[by_time], start[by_time], end[by_time], threshold, gone)
-    kept: IntArray = ranked[~gone[position[ranked]]]
-    return kept
+    return _keep(_rank(detections), by_time, group, start, end, threshold)
 
 
 def _soft(
@@ -179,9 +173,7 @@ def _soft(
     group = np.zeros_like(label) if across_classes else label
     order = np.lexsort((label, end, start, group))  # the loop settles ties by position
     score = score[order]
-    gone = np.zeros(len(order), np.bool_)
-    gaussian = decay == "gaussian"
-    _weaken(len(order), group[order], start[order], end[order], gaussian, sigma, threshold, minimum_score, score, gone)
+    gone = _weaken(score, group[order], start[order], end[order], decay == "gaussian", sigma, threshold, minimum_score)
     kept, score = order[~gone], score[~gone]
     ranked = _rank(detections.take(kept)._replace(score=score))
     return kept[ranked], score[ranked]
@@ -198,12 +190,24 @@ def _rank(detections: Detections) -> IntArray:
 
 
 @Compiled
-def _mark_gone(
-    ranked: IntArray, group: IntArray, start: FloatArray, end: FloatArray, threshold: float, gone: NDArray[np.bool_]
-) -> None:
-    for i in ranked:
+def _keep(
+    ranked: IntArray, by_time: IntArray, group: IntArray, start: FloatArray, end: FloatArray, threshold: float
+) -> IntArray:
+    """What NMS keeps of the ranked; `by_time` sorts them by group, then start."""
+    N = len(ranked)
+    group, start, end = group[by_time], start[by_time], end[by_time]
+    position = np.empty(N, np.int64)
+    for i in range(N):
+        position[by_time[i]] = i
+    gone = np.zeros(N, np.bool_)
+    kept = np.empty(N, np.int64)
+    count = 0
+    for best in ranked:
+        i = position[best]
         if gone[i]:
             continue
+        kept[count] = best
+        count += 1
         # Of those that start earlier, only j with start[j] > end[i] - length / threshold can overlap i by more than the
         # threshold, for their union reaches from start[j] to end[i]; the slack covers rounding.
         length = end[i] - start[i]
@@ -216,15 +220,17 @@ def _mark_gone(
                 gone[j] = True
             j -= 1
         j = i + 1
-        while j < len(start) and group[j] == group[i] and start[j] < end[i]:
+        while j < N and group[j] == group[i] and start[j] < end[i]:
             inner = min(end[i], end[j]) - start[j]
             if inner / (length + (end[j] - start[j]) - inner) > threshold:
                 gone[j] = True
             j += 1
+    return kept[:count]
 
 
 @Compiled
 def _weaken(
+    score: FloatArray,
     group: IntArray,
     start: FloatArray,
     end: FloatArray,
@@ -232,9 +238,9 @@ def _weaken(
     sigma: float,
     threshold: float,
     minimum_score: float,
-    score: FloatArray,
-    gone: NDArray[np.bool_],
-) -> None:
+) -> NDArray[np.bool_]:
+    """Weaken the scores in place; what falls below the minimum. Sorted by group, and ties are settled by position."""
+    gone = np.zeros(len(group), np.bool_)
     waiting = np.empty(len(group), np.int64)
     first = 0
     while first < len(group):
@@ -270,3 +276,4 @@ def _weaken(
                     best = j
             left = n
         first = last
+    return gone
