@@ -89,7 +89,7 @@ def test_inference_mode_leaves_nothing_behind(inputs, monkeypatch):
 @pytest.mark.parametrize("tracer", [make_fx, lambda f: make_fx(f, tracing_mode="fake")])
 def test_tracing_bakes_nothing_in(inputs, tracer):
     x, p = (z.detach() for z in inputs[:2])
-    traced = tracer(wa.marginalized_average)(x, p)
+    traced = tracer(lambda x, p: wa.marginalized_average(x, p))(x, p)
     torch.testing.assert_close(traced(x * 2, p / 2), wa.marginalized_average(x * 2, p / 2))
 
 
@@ -139,10 +139,18 @@ def python(code):
 
 
 def test_works_without_numba():
-    code = "import sys; sys.modules['numba'] = None; import torch, wtal_aggregators as wa; "
-    assert python(code + "print(wa.marginalized_average_coefficients(torch.ones(2)).tolist())") == "[0.5, 0.5]\n"
-    code += "\ntry:\n import wtal_aggregators.reference\nexcept ImportError as error:\n print(error)"
-    assert python(code) == ("wtal_aggregators.reference needs numba: pip install 'wtal-aggregators[reference]'\n")
+    code = """
+import sys
+sys.modules["numba"] = None
+import torch, wtal_aggregators as wa
+print(wa.marginalized_average_coefficients(torch.ones(2)).tolist())
+try:
+    import wtal_aggregators.reference
+except ImportError as error:
+    print(error)
+"""
+    message = "wtal_aggregators.reference needs numba: pip install 'wtal-aggregators[reference]'"
+    assert python(code) == f"[0.5, 0.5]\n{message}\n"
 
 
 def test_import_costs_little_beyond_torch():
@@ -150,9 +158,13 @@ def test_import_costs_little_beyond_torch():
         "import time, torch, sys; started = time.process_time(); import wtal_aggregators; "
         "print(time.process_time() - started, 'numba' in sys.modules)"
     )
-    seconds, numba = zip(*(python(code).split() for _ in range(3)), strict=True)
-    assert min(map(float, seconds)) < 0.05
-    assert set(numba) == {"False"}
+    for _ in range(3):  # a busy machine gets another chance
+        seconds, numba = python(code).split()
+        assert numba == "False"
+        if float(seconds) < 0.05:
+            break
+    else:
+        pytest.fail(f"import wtal_aggregators takes {seconds} s after import torch")
 
 
 @pytest.mark.parametrize("tolerance", [3e-8, 1e-13])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import NamedTuple
 
@@ -44,7 +43,6 @@ def error_bound(decay: float, count: int) -> float:
     return tail + (decay + 2) / 2 * 64 / 15 * math.exp(exponent) / (1 - math.exp(-2 * sigma))
 
 
-@functools.cache
 def rule(tolerance: float) -> Rule:
     """The smallest rule whose `error_bound` is below `tolerance`, half of it granted to the tail."""
     decay = math.log(4 / tolerance)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wtal_aggregators import _compiled, _quadrature
 from wtal_aggregators._arguments import check_features, check_probabilities
-from wtal_aggregators._eager import is_eager
+from wtal_aggregators._eager import autocasts, is_eager
 from wtal_aggregators.pooling import LinearAggregator, attention_coefficients, weighted_sum
 
 
@@ -41,7 +41,7 @@ def marginalized_average(
     """
     check_features(features, attention)
     p = _probabilities(attention, mask, validate)
-    if p.shape == features.shape[:-1] and is_eager(features, p) and not torch.is_autocast_enabled(p.device.type):
+    if p.shape == features.shape[:-1] and is_eager(features, p) and not autocasts(features):
         pooled: Tensor = _Average.apply(features, p)  # type: ignore[no-untyped-call]
         return pooled
     return weighted_sum(features, _coefficients(p))
@@ -219,8 +219,12 @@ def _integrand(p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return a.reciprocal(), weights * a.prod(-1), nodes
 
 
+_FOR_FLOAT64 = _quadrature.rule(1e-13)
+_FOR_LESS = _quadrature.rule(3e-8)  # half a unit in float32's last place
+
+
 def _rule(dtype: torch.dtype) -> _quadrature.Rule:
-    return _quadrature.rule(1e-13 if dtype == torch.float64 else 3e-8)
+    return _FOR_FLOAT64 if dtype == torch.float64 else _FOR_LESS
 
 
 def _scaled_rule(p: Tensor) -> tuple[Tensor, Tensor]:
@@ -237,13 +241,14 @@ _on_device: dict[tuple[float, torch.device], Tensor] = {}
 
 def _constants(rule: _quadrature.Rule, p: Tensor) -> Tensor:
     """The rule's nodes and weights (2, n) on p's device, copied there once: every copy makes the host wait."""
-    if torch.compiler.is_compiling():
-        return torch.tensor((rule.nodes, rule.weights), dtype=torch.float64, device=p.device)
+    if not is_eager(p):  # a constant of what is being compiled or traced, or wrapped as p is: not to be kept
+        return _copied(rule, p.device)
     key = (rule.decay, p.device)
     if key not in _on_device:
         with torch.inference_mode(False):
-            constants = torch.tensor((rule.nodes, rule.weights), dtype=torch.float64, device=p.device)
-        if not is_eager(p):  # constants may be wrapped, as p is, and must not outlive the wrapping
-            return constants
-        _on_device[key] = constants
+            _on_device[key] = _copied(rule, p.device)
     return _on_device[key]
+
+
+def _copied(rule: _quadrature.Rule, device: torch.device) -> Tensor:
+    return torch.tensor((rule.nodes, rule.weights), dtype=torch.float64, device=device)

@@ -1,0 +1,205 @@
+"""What marginalized average aggregation costs beside the weighted sum of the same tensors, and how exact it is.
+
+    OMP_NUM_THREADS=2 python benchmarks/aggregators.py [--rounds 15] [--device cpu]
+
+Weighted sum: `torch.bmm(attention.unsqueeze(1), features).squeeze(1)` with PyTorch's own gradient. All ways take turns
+in one process, and a ratio is the median over rounds of the ratio within a round. Peak memory is the growth of the
+process's resident set over its inputs, each way in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import torch
+import wtal_aggregators as wa
+from torch import Tensor
+from wtal_aggregators import _compiled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Pooling = Callable[[Tensor, Tensor], Tensor]
+
+SHAPES = {  # (B, T, D): the ratio aimed at, forward + backward on two cores
+    (16, 400, 2048): 1.05,
+    (4, 4_000, 1024): 1.05,
+    (1, 100_000, 256): 1.10,
+    (16, 400, 1024): 1.15,
+    (16, 20, 1024): 1.40,
+}
+SCALING = (20, 200, 2_000, 20_000, 100_000)  # T at B 1, D 256
+
+
+def bmm(x: Tensor, p: Tensor) -> Tensor:
+    return torch.bmm(p.unsqueeze(1), x).squeeze(1)
+
+
+def maa_plain(x: Tensor, p: Tensor) -> Tensor:
+    """`seconds` runs it as if numba were not installed."""
+    return wa.marginalized_average(x, p)
+
+
+def recurrence(x: Tensor, p: Tensor) -> Tensor:
+    """Algorithm 1 with its inner loop as tensor operations."""
+    B, T, D = x.shape
+    b = (torch.arange(T, device=x.device) / torch.arange(1, T + 1, device=x.device)).unsqueeze(-1)  # b_{i-1}
+    q, m = x.new_ones(B, 1, 1), x.new_zeros(B, 1, D)
+    none = x.new_zeros(B, 1, 1)
+    for t in range(T):
+        p_t, x_t = p[:, t, None, None], x[:, t, None]
+        taken = p_t * (b[: t + 1] * m + (1 - b[: t + 1]) * q * x_t)
+        m = torch.cat([(1 - p_t) * m, none.expand(-1, -1, D)], 1) + torch.cat([none.expand(-1, -1, D), taken], 1)
+        q = torch.cat([(1 - p_t) * q, none], 1) + torch.cat([none, p_t * q], 1)
+    return m.sum(1)
+
+
+def inputs(B: int, T: int, D: int, device: str) -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(0)
+    x = torch.randn(B, T, D, device=device, requires_grad=True)
+    p = torch.rand(B, T, device=device, requires_grad=True)
+    return x, p, torch.randn(B, D, device=device)
+
+
+def seconds(pooling: Pooling, x: Tensor, p: Tensor, g: Tensor) -> tuple[float, float]:
+    """Forward, and forward with backward."""
+    x.grad = p.grad = None
+    if pooling is maa_plain:
+        kernels_for, _compiled.kernels_for = _compiled.kernels_for, lambda _: None
+    wait(x.device)
+    started = time.perf_counter()
+    pooled = pooling(x, p)
+    wait(x.device)
+    halfway = time.perf_counter()
+    pooled.backward(g)
+    wait(x.device)
+    finished = time.perf_counter()
+    if pooling is maa_plain:
+        _compiled.kernels_for = kernels_for
+    return halfway - started, finished - started
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def compare(ways: dict[str, Pooling], shape: tuple[int, int, int], rounds: int, device: str) -> dict[str, list[float]]:
+    """Per way the medians of: forward s, forward + backward s, and their ratios to the first way within a round."""
+    arguments = inputs(*shape, device)
+    for pooling in ways.values():
+        seconds(pooling, *arguments)
+    measured: dict[str, list[list[float]]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        base: tuple[float, float] | None = None
+        for name, pooling in ways.items():
+            forward, both = seconds(pooling, *arguments)
+            base = base or (forward, both)
+            measured[name].append([forward, both, forward / base[0], both / base[1]])
+    return {name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in measured.items()}
+
+
+def peak_mib(way: str, shape: tuple[int, int, int]) -> float:
+    """Growth of the resident set while pooling forward and backward, in a process of its own."""
+    command = [sys.executable, __file__, "--peak", way, *map(str, shape)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def measure_peak(way: str, shape: tuple[int, int, int]) -> None:
+    import resource
+
+    seconds(WAYS[way], *inputs(1, 50, 8, "cpu"))  # imports and compiles
+    arguments = inputs(*shape, "cpu")
+    before = int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")  # noqa: SIM115, PTH123
+    seconds(WAYS[way], *arguments)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 2**20)
+
+
+WAYS: dict[str, Pooling] = {"bmm": bmm, "maa": wa.marginalized_average, "maa plain": maa_plain}
+
+
+def worst_error(dtype: torch.dtype, T: int) -> float:
+    """The largest relative error for T equal probabilities, where c = (1 - (1 - p)^T) / (p T) in closed form."""
+    from decimal import Decimal, localcontext
+
+    worst = 0.0
+    with localcontext() as context:
+        context.prec = 60
+        for value in (1.0, 1 - 1e-7, 0.9, 0.7, 0.5, 1 / 3, 0.1, 0.031, 1e-3, 1e-6):
+            p = torch.full((T,), value, dtype=dtype)
+            exact = Decimal(p[0].item())
+            expected = (1 - (1 - exact) ** T) / T
+            computed = wa.marginalized_average_coefficients(p)
+            for extreme in (computed.min(), computed.max()):
+                worst = max(worst, abs(float(Decimal(extreme.item()) / expected - 1)))
+    return worst
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peak:
+        B, T, D = map(int, options.peak[1:])
+        return measure_peak(options.peak[0], (B, T, D))
+
+    ways, device, rounds = dict(WAYS), options.device, options.rounds
+    compiled = device == "cpu" and find_spec("numba") is not None
+    if not compiled:
+        print("skipped: compiled loops and the reference (numba is not installed, or not on the CPU)")
+        del ways["maa plain"]
+    if device == "cpu" and not torch.cuda.is_available():
+        print("skipped: CUDA (there is no GPU)")
+    load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    print(f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads, {rounds} rounds{load}\n")
+
+    print("forward, and forward + backward (float32): ms, and ratio to bmm")
+    print(f"{'B':>3} {'T':>7} {'D':>5}  {'way':<10} {'f ms':>9} {'f+b ms':>9} {'f ratio':>8} {'f+b ratio':>9}  target")
+    for shape, target in SHAPES.items():
+        for name, row in compare(ways, shape, rounds if shape[1] > 20 else 40 * rounds, device).items():
+            print(
+                f"{shape[0]:>3} {shape[1]:>7} {shape[2]:>5}  {name:<10} {row[0] * 1e3:>9.3f} {row[1] * 1e3:>9.3f} "
+                f"{row[2]:>8.2f} {row[3]:>9.2f}  {target if name != 'bmm' else '':}",
+                flush=True,
+            )
+
+    print("\nscaling at B 1, D 256: forward + backward, ms, and ratio to bmm")
+    for T in SCALING:
+        rows = compare(ways, (1, T, 256), max(rounds, min(20 * rounds, 40_000 // T)), device)
+        cells = (f"{name} {row[1] * 1e3:.3f} ({row[3]:.2f})" for name, row in rows.items())
+        print(f"{T:>7}  " + "  ".join(cells), flush=True)
+
+    print("\nthe paper's recurrence: forward + backward at B 1, T 400, D 1024, ms")
+    slow: dict[str, Pooling] = {"maa": wa.marginalized_average, "recurrence in torch": recurrence}
+    if compiled:
+        from wtal_aggregators.reference import marginalized_average_reference
+
+        slow["maa-reference"] = marginalized_average_reference
+    for name, row in compare(slow, (1, 400, 1024), min(rounds, 3), device).items():
+        print(f"{name:<20} {row[1] * 1e3:>10.2f}  {row[3]:>8.0f} times", flush=True)
+
+    if device == "cpu" and sys.platform == "linux":
+        print("\npeak memory of forward + backward beyond the inputs, MiB, and ratio to bmm")
+        for shape in ((4, 4_000, 1024), (1, 100_000, 256)):
+            peaks = {name: peak_mib(name, shape) for name in ways}
+            cells = (f"{name} {peak:.0f} ({peak / peaks['bmm']:.2f})" for name, peak in peaks.items())
+            print(f"{shape}  " + "  ".join(cells))
+
+    print("\nlargest relative error of the coefficients, equal probabilities from 1e-6 to 1")
+    for T in (10, 100, 1_000, 10_000, 100_000):
+        errors = ", ".join(f"{str(dtype)[6:]} {worst_error(dtype, T):.0e}" for dtype in (torch.float64, torch.float32))
+        print(f"T {T:>7}: {errors}")
+    return None
+
+
+if __name__ == "__main__":
+    main()
