@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -113,13 +114,16 @@ def peak_mib(way: str, shape: tuple[int, int, int]) -> float:
 
 
 def measure_peak(way: str, shape: tuple[int, int, int]) -> None:
-    import resource
-
     seconds(WAYS[way], *inputs(1, 50, 8, "cpu"))  # imports and compiles
     arguments = inputs(*shape, "cpu")
-    before = int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")  # noqa: SIM115, PTH123
+    before = status_kib("VmRSS")
     seconds(WAYS[way], *arguments)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 2**20)
+    print((status_kib("VmHWM") - before) / 2**10)
+
+
+def status_kib(field: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 WAYS: dict[str, Pooling] = {"bmm": bmm, "maa": wa.marginalized_average, "maa plain": maa_plain}
