@@ -1,6 +1,6 @@
 """What a training step of STAR costs beside one of attention pooling, and how its memory grows with the length.
 
-    python benchmarks/star_step.py [--rounds 15] [--device cpu]
+    python benchmarks/star_step.py [--rounds 15] [--device cpu] [--threads 2]
 
 Both decoders get the same features, aggregator, labels (1 to 3 a video) and optimizer. The two steps take turns, and
 the ratio is the median over rounds. Memory is what autograd keeps for the backward pass, each storage counted once.
@@ -98,7 +98,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     aggregators: dict[str, Callable[[], nn.Module]] = {"norm": Norm}
     try:
         from wtal_aggregators import MarginalizedAverage
