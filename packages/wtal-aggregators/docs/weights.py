@@ -33,6 +33,7 @@ WIDTH, HEIGHT, LEFT, GAP = 760, 78, 12, 34
 
 
 def attention() -> torch.Tensor:
+    """The attention (T,) that the detections amount to."""
     middles = torch.arange(SNIPPET / 2, LENGTH, SNIPPET, dtype=torch.float64)
     best = torch.full_like(middles, -torch.inf)
     for start, end, score in DETECTIONS:
@@ -42,6 +43,7 @@ def attention() -> torch.Tensor:
 
 
 def panel(top: float, title: str, weights: torch.Tensor, highest: float) -> list[str]:
+    """A bar per snippet, `highest` being as high as the panel."""
     step = (WIDTH - 2 * LEFT) / len(weights)
     bottom = top + HEIGHT
     bars = [
@@ -55,6 +57,7 @@ def panel(top: float, title: str, weights: torch.Tensor, highest: float) -> list
 
 
 def main() -> None:
+    """Write the picture beside this script."""
     a = attention()
     softmax, maa = wa.softmax_norm_coefficients(a), wa.marginalized_average_coefficients(a)
     highest = max(softmax.max().item(), maa.max().item())
@@ -65,7 +68,8 @@ def main() -> None:
     )
     height = len(rows) * (HEIGHT + GAP) + 8
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="14">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
+        'font-family="sans-serif" font-size="14">',
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
     ]
     for index, (title, weights, limit) in enumerate(rows):

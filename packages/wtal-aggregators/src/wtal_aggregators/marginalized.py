@@ -6,7 +6,7 @@ the few nodes of `_quadrature.rule` gives them to any wanted precision in O(T).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from wtal_aggregators import _compiled, _quadrature
 from wtal_aggregators._arguments import check_features, check_probabilities
 from wtal_aggregators._eager import autocasts, is_eager
 from wtal_aggregators.pooling import LinearAggregator, attention_coefficients, weighted_sum
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def marginalized_average(
@@ -193,8 +196,7 @@ def _gradient(p: Tensor, g: Tensor) -> Tensor:
 def _fast_coefficients(p: Tensor) -> Tensor:
     if kernels := _compiled.kernels_for(p):
         return kernels.coefficients(p, _rule(p.dtype))
-    inverse, weights, _ = _integrand(p)
-    return p * _row_times(weights, inverse)
+    return p * sum(_row_times(weights, inverse) for inverse, weights, _ in _integrands(p))
 
 
 def _fast_gradient(p: Tensor, g: Tensor) -> Tensor:
@@ -204,19 +206,25 @@ def _fast_gradient(p: Tensor, g: Tensor) -> Tensor:
     """
     if kernels := _compiled.kernels_for(p):
         return kernels.gradient(p, g, _rule(p.dtype)).to(p.dtype)
-    inverse, weights, nodes = _integrand(p)
+    g = g.double()
     own = g * p
-    total = (inverse @ own.to(inverse.dtype).unsqueeze(-1)).squeeze(-1)
-    slopes = torch.stack((weights, weights * nodes * total), -2) @ inverse
-    curvature = _row_times(weights * nodes, inverse.square_())
-    return (g * slopes[..., 0, :] - slopes[..., 1, :] + own * curvature).to(p.dtype)
+    gradient = torch.zeros_like(own)
+    for inverse, weights, nodes in _integrands(p):
+        total = (inverse @ own.unsqueeze(-1)).squeeze(-1)
+        gradient.addcmul_(g, _row_times(weights, inverse))
+        gradient -= _row_times(weights * nodes * total, inverse)
+        gradient.addcmul_(own, _row_times(weights * nodes, inverse.square_()))
+    return gradient.to(p.dtype)
 
 
-def _integrand(p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """1 / a (..., n, T), W (..., n) and the nodes v (..., n), in float64."""
+def _integrands(p: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """1 / a (..., n, T), W (..., n) and the nodes v (..., n), in float64: all nodes, or a few if p is long."""
     nodes, weights = _scaled_rule(p)
-    a = (nodes.unsqueeze(-1) * p.unsqueeze(-2)).neg_().add_(1)
-    return a.reciprocal(), weights * a.prod(-1), nodes
+    parts = 1 if p.numel() < 2**14 else 6
+    for v, w in zip(nodes.chunk(parts, -1), weights.chunk(parts, -1), strict=True):
+        a = (v.unsqueeze(-1) * p.unsqueeze(-2)).neg_().add_(1)
+        w = w * a.prod(-1)
+        yield a.reciprocal_(), w, v
 
 
 _FOR_FLOAT64 = _quadrature.rule(1e-13)
