@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from wtal_aggregators._arguments import check_features
 from wtal_aggregators.pooling import LinearAggregator, attention_coefficients
 
 try:
+    import numpy as np  # which numba brings
     from numba import njit
 except ImportError as error:
     raise ImportError("wtal_aggregators.reference needs numba: pip install 'wtal-aggregators[reference]'") from error
