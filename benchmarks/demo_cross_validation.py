@@ -29,7 +29,7 @@ from wtal_core.sweep import sweep
 from wtal_core.training import train_stream
 
 FOLDS = (("person-01", "person-02"), ("person-03", "person-04"), ("person-05", "person-06", "person-07"))
-WEIGHT_DECAY = [0.0, 0.001, 0.01, 0.03]
+WEIGHT_DECAY = [0.0, 0.001, 0.01, 0.03, 0.1]
 SPARSITY = [0.0, 0.1]  # STPN's own loss term; the other methods have none
 LOCALIZATION = [
     "localization.proposer.threshold=[0.05, 0.1, 0.2, 0.3, 0.4, 0.5]",

@@ -111,7 +111,6 @@ def test_several_seeds_make_several_runs_and_one_row(wtal, tiny, tmp_path):
         assert f"seed = {seed}" in (tmp_path / "out" / f"seed-{seed}" / "config.toml").read_text().splitlines()
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="rich takes [long] for markup and swallows it")
 def test_a_name_in_brackets_is_shown(wtal, tiny, tmp_path):
     file = tiny.rename(tiny.with_name("tiny[long].toml"))
     answer = wtal("run", file, "--out", tmp_path)

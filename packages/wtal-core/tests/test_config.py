@@ -63,13 +63,13 @@ WRONG = [
     # missing keys
     ("", "missing key `data`"),
     # wrong types
-    ("model = 3\n" + DATA, "`model`: Expected `object`, got `int`"),
+    ("model = 3\n" + DATA, "`model`: Expected `table`, got `int`"),
     ('seed = "x"\n' + DATA, "`seed`: Expected `int`, got `str`"),
     ("device = 3\n" + DATA, "`device`: Expected `str`, got `int`"),
     ('threads = "x"\n' + DATA, "`threads`: Expected `int`, got `str`"),
     ('disable_plugins = "x"\n' + DATA, "`disable_plugins`: Expected `array`, got `str`"),
     ("disable_plugins = [3]\n" + DATA, "`disable_plugins`: Expected `str`, got `int`"),
-    (DATA + "reader = 3", "`data.reader`: Expected `str | object`, got `int`"),
+    (DATA + "reader = 3", "`data.reader`: Expected `str | table`, got `int`"),
     (DATA + 'streams = "rgb"', "`data.streams`: Expected `array`, got `str`"),
     (DATA + 'streams = ["rgb", 3]', "`data.streams`: Expected `str`, got `int`"),
     (DATA + "training_subset = 3", "`data.training_subset`: Expected `str`, got `int`"),
@@ -77,8 +77,8 @@ WRONG = [
     (DATA + 'classes = "x"', "`data.classes`: Expected `array | null`, got `str`"),
     (DATA + 'exclude = "x"', "`data.exclude`: Expected `array`, got `str`"),
     (DATA + "counts = 1", "`data.counts`: Expected `bool`, got `int`"),
-    (DATA + "[model]\ndecoder = 3", "`model.decoder`: Expected `str | object`, got `int`"),
-    (DATA + "[model]\naggregator = [1]", "`model.aggregator`: Expected `str | object`, got `array`"),
+    (DATA + "[model]\ndecoder = 3", "`model.decoder`: Expected `str | table`, got `int`"),
+    (DATA + "[model]\naggregator = [1]", "`model.aggregator`: Expected `str | table`, got `array`"),
     *(
         (DATA + f'[training]\n{key} = "x"', f"`training.{key}`: Expected `{kind}`, got `str`")
         for key, kind in {
@@ -94,14 +94,14 @@ WRONG = [
     ),
     (DATA + "[training]\niterations = 1.5", "`training.iterations`: Expected `int`, got `float`"),
     *(
-        (DATA + f"[localization]\n{key} = 3", f"`localization.{key}`: Expected `str | object`, got `int`")
+        (DATA + f"[localization]\n{key} = 3", f"`localization.{key}`: Expected `str | table`, got `int`")
         for key in ("activation", "proposer", "suppressor")
     ),
     (
         DATA + "[localization]\nstream_weights = 1",
         "`localization.stream_weights`: Expected `array | null`, got `int`",
     ),
-    (DATA + "[evaluation]\nevaluator = 3", "`evaluation.evaluator`: Expected `str | object`, got `int`"),
+    (DATA + "[evaluation]\nevaluator = 3", "`evaluation.evaluator`: Expected `str | table`, got `int`"),
     # values out of range
     ("seed = -1\n" + DATA, "`seed`: Expected `int` >= 0"),
     ("threads = 0\n" + DATA, "`threads`: Expected `int` >= 1"),
@@ -125,7 +125,7 @@ WRONG = [
     *(
         (
             f"{DATA}{section}{key} = {{ fraction = 1 }}",
-            f"`{path}` is a table without a `name`, which says which component it is",
+            f"`{path}` is a table without a `name`, a string that says which component it is",
         )
         for section, key, path in [
             ("", "reader", "data.reader"),
@@ -151,15 +151,15 @@ def test_what_is_wrong_is_said_once_with_its_key(write, text, said):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (GRID + 'grid = "durations"', "`data.grid`: Invalid enum value 'durations'"),
-        (GRID + "grid = 3", "`data.grid`: Expected `str | object`, got `int`"),
+        (GRID + 'grid = "durations"', "`data.grid`: no such choice 'durations'; did you mean 'duration'?"),
+        (GRID + "grid = 3", "`data.grid`: Expected `str | table`, got `int`"),
         (GRID + "grid = { frames_per_second = 25 }", "missing key `data.grid.stride`"),
         (GRID + "grid = { frames_per_second = 25, stride = 0 }", "`data.grid.stride`: Expected `int` >= 1"),
         (GRID, "missing key `data.grid`"),
         (DATA.replace('"a.json"', "3"), "`data.annotations`: Expected `str`, got `int`"),
         (DATA.replace('"f"', "3"), "`data.features`: Expected `str`, got `int`"),
         (DATA.replace('features = "f"', ""), "missing key `data.features`"),
-        ("data = 3", "`data`: Expected `object`, got `int`"),
+        ("data = 3", "`data`: Expected `table`, got `int`"),
     ],
 )
 def test_what_is_wrong_with_a_required_key_comes_first(write, text, said):
@@ -167,41 +167,23 @@ def test_what_is_wrong_with_a_required_key_comes_first(write, text, said):
     assert problems(file)[0] == f"{file}: {said}"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="dropping a wrong required key makes it, and then its table, 'missing' as well",
-)
 def test_what_is_wrong_with_a_required_key_is_said_once(write):
     file = write(GRID + 'grid = "durations"')
-    assert problems(file) == [f"{file}: `data.grid`: Invalid enum value 'durations'"]
+    assert problems(file) == [f"{file}: `data.grid`: no such choice 'durations'; did you mean 'duration'?"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="only the first missing key of a table is named, and then the table itself",
-)
 def test_all_missing_keys_are_named(write):
     file = write("[data]")
     assert problems(file) == [f"{file}: missing key `data.{key}`" for key in ("annotations", "features", "grid")]
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="msgspec's message does not list the values that are allowed"
-)
 def test_a_choice_lists_what_can_be_chosen(write):
     (problem,) = problems(write(DATA + '[localization]\nfusion = "mean"'))
     assert "activations" in problem
     assert "attention" in problem
 
 
-INFINITE = pytest.param(
-    "inf", marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason="infinity is a number > 0 and passes")
-)
-
-
-@pytest.mark.parametrize("value", ["nan", INFINITE])
+@pytest.mark.parametrize("value", ["nan", "inf"])
 @pytest.mark.parametrize("key", ["learning_rate", "weight_decay"])
 def test_numbers_are_finite(write, key, value):
     assert problems(write(DATA + f"[training]\n{key} = {value}")) != []
@@ -216,7 +198,7 @@ def test_all_problems_are_found_in_one_pass(write):
     with pytest.raises(Problems) as error:
         config.load(file)
     assert sorted(str(problem).removeprefix(f"{file}: ").split("; ")[0] for problem in error.value.problems) == [
-        "`evaluation.evaluator` is a table without a `name`, which says which component it is",
+        "`evaluation.evaluator` is a table without a `name`, a string that says which component it is",
         "`seed`: Expected `int`, got `str`",
         "`training.iterations`: Expected `int`, got `str`",
         "unknown key `model.bar`",
@@ -299,7 +281,7 @@ SHAPE = "expected key.path=value, such as training.iterations=500"
         ("training.iterations=0", "`training.iterations`: Expected `int` >= 1"),
         (
             "localization.proposer={a=1}",
-            "`localization.proposer` is a table without a `name`, which says which component it is",
+            "`localization.proposer` is a table without a `name`, a string that says which component it is",
         ),
     ],
 )
@@ -310,22 +292,12 @@ def test_a_bad_setting_is_repeated_with_what_is_wrong(write, plain, setting, sai
     assert problems(write(DATA), ["seed=1", setting]) == [f"--set {setting}: {said}"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="'duration' is taken for a component's name: unknown key `data.grid.name`",
-)
 def test_a_key_below_the_grid_duration_says_what_a_grid_needs(plain):
     with pytest.raises(WtalError) as error:
         config.configure(plain, ["data.grid.stride=3"])
     assert "data.grid.name" not in str(error.value)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="an empty last key shows msgspec's raw words: Object contains unknown field ``",
-)
 @pytest.mark.parametrize("setting", ["training.=3", "training..x=3"])
 def test_an_empty_key_is_refused_in_our_own_words(plain, setting):
     with pytest.raises(ConfigError, match=re.escape(f"--set {setting}: {SHAPE}")):

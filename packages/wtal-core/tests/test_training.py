@@ -171,11 +171,6 @@ def test_a_loss_that_is_not_finite_is_an_error(train, iterations):
         train("training.learning_rate=1e30", f"training.iterations={iterations}")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="finiteness is looked at every tenth iteration, a checkpoint is written at once",
-)
 def test_no_checkpoint_holds_tensors_that_are_not_finite(train, tmp_path):
     checkpoint = tmp_path / "rgb.safetensors"
     with pytest.raises(RunError):
@@ -191,7 +186,7 @@ def test_no_checkpoint_holds_tensors_that_are_not_finite(train, tmp_path):
 def test_a_checkpoint_is_safetensors_with_model_optimiser_and_iteration(train, tmp_path):
     model, _ = train(checkpoint=tmp_path / "c" / "rgb.safetensors")
     with safetensors.safe_open(tmp_path / "c" / "rgb.safetensors", framework="pt") as file:
-        assert file.metadata() == {"iteration": "12"}
+        assert file.metadata() == {"wtal": '{"iteration": 12, "classes": ["jump", "run"]}'}
         names = set(file.keys())
     parameters = [name for name, _ in model.named_parameters()]
     assert names == {f"model.{name}" for name in model.state_dict()} | {
@@ -206,8 +201,8 @@ def test_a_resumed_training_equals_an_uninterrupted_one(train, tmp_path, monkeyp
     whole, metrics = train(checkpoint=tmp_path / "whole")
     save = training.save_checkpoint
 
-    def save_and_stop(path, model, optimizer, iteration):
-        save(path, model, optimizer, iteration)
+    def save_and_stop(path, model, optimizer, iteration, classes):
+        save(path, model, optimizer, iteration, classes)
         if iteration == reached:
             raise KeyboardInterrupt
 
@@ -235,7 +230,8 @@ def test_a_checkpoint_of_another_model_is_refused(train, tmp_path):
     train(checkpoint=checkpoint)
     tensors = safetensors.torch.load_file(checkpoint)
     tensors["model.decoder.classifier.weight"] = torch.zeros(3, 4)
-    safetensors.torch.save_file(tensors, checkpoint, metadata={"iteration": "5"})
+    about = {"wtal": '{"iteration": 5, "classes": ["jump", "run"]}'}
+    safetensors.torch.save_file(tensors, checkpoint, metadata=about)
     with pytest.raises(RunError, match=f"^{re.escape(str(checkpoint))}: not a checkpoint of this experiment's model: "):
         train(checkpoint=checkpoint)
 
@@ -246,3 +242,14 @@ def test_a_file_that_is_no_checkpoint_is_refused(train, tmp_path, content):
     checkpoint.write_bytes(content)
     with pytest.raises(RunError, match=f"^{re.escape(str(checkpoint))}: not a checkpoint: "):
         train(checkpoint=checkpoint)
+
+
+def test_a_decoder_s_complaint_names_the_video(train, monkeypatch):
+    def refuse(self, features, mask=None, targets=None):
+        error = ValueError("too many labels")
+        error.position = 1
+        raise error
+
+    monkeypatch.setattr(AttentionPooling, "forward", refuse)
+    with pytest.raises(RunError, match=r"^stream 'rgb', video 'v\d': too many labels$"):
+        train()

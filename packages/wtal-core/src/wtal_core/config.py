@@ -4,17 +4,18 @@ An unknown key or a wrong type is an error with its path in the file. A componen
 name, or a table with `name` and its options:
 
     proposer = "threshold"
-    proposer = { name = "threshold", fraction = 0.3 }
+    proposer = { name = "threshold", threshold = 0.3 }
 """
 
 from __future__ import annotations
 
 import copy
 import re
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 import tomli_w
@@ -22,9 +23,9 @@ from msgspec import Meta, Struct, field
 
 from wtal_core.errors import ConfigError, Problems, WtalError, did_you_mean
 
-Positive = Annotated[float, Meta(gt=0)]
+Positive = Annotated[float, Meta(gt=0, le=sys.float_info.max)]
 PositiveInt = Annotated[int, Meta(gt=0)]
-NonNegative = Annotated[float, Meta(ge=0)]
+NonNegative = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 Probability = Annotated[float, Meta(ge=0, lt=1)]
 
 #: A component: its name, or a table with `name` and options. `Choice.of` reads both.
@@ -156,7 +157,7 @@ def configure(experiment: Experiment, settings: Sequence[str]) -> Experiment:
     """Override values, each given as `key.path=value` with a TOML value; a bare word is a string.
 
     Example:
-        configure(experiment, ["model.aggregator=maa", "localization.proposer.fraction=0.3"])
+        configure(experiment, ["model.aggregator=maa", "localization.proposer.threshold=0.3"])
 
     Raises:
         ConfigError: a setting has no `=`, or names no key, or its value has a wrong type.
@@ -164,14 +165,14 @@ def configure(experiment: Experiment, settings: Sequence[str]) -> Experiment:
     table = to_table(experiment)
     for setting in settings:
         key, equals, text = setting.partition("=")
-        if not equals or not key:
+        *parents, last = keys = [part.strip() for part in key.split(".")]
+        if not equals or not all(keys):
             raise ConfigError(f"--set {setting}: expected key.path=value, such as training.iterations=500")
-        *parents, last = key.strip().split(".")
         target = table
-        for parent in parents:
+        for depth, parent in enumerate(parents):
             below = target.setdefault(parent, {})
-            if isinstance(below, str):  # a component given by its name alone gets options
-                below = target[parent] = {"name": below}
+            if isinstance(below, str):  # a component given by its name alone gets options; a grid becomes another
+                below = target[parent] = {"name": below} if _is_component(parents[: depth + 1]) else {}
             if not isinstance(below, dict):
                 raise ConfigError(f"--set {setting}: {parent!r} has no keys of its own")
             target = below
@@ -205,18 +206,21 @@ def _decode(table: Mapping[str, Any], source: str) -> tuple[Experiment | None, l
     """Decode a table strictly and report every problem, not only the first: drop what is wrong and try again."""
     remaining = copy.deepcopy(dict(table))
     problems: list[WtalError] = []
+    complete = True
     while True:
         try:
             experiment = msgspec.convert(remaining, Experiment)
         except msgspec.ValidationError as error:
             text, path = _parse(str(error))
             problems.append(ConfigError(f"{source}: {_explain(text, path)}"))
-            unknown = _UNKNOWN.search(text)
-            if not _drop(remaining, [*path, unknown[1]] if unknown else path):
+            field = _UNKNOWN.search(text) or _MISSING.search(text)
+            path = [*path, field[1]] if field else path
+            if not _mend(remaining, path):
                 return None, problems
+            complete &= tuple(path) not in _REQUIRED
         else:
             problems += [ConfigError(f"{source}: {message}") for message in _inconsistencies(experiment)]
-            return experiment, problems
+            return experiment if complete else None, problems
 
 
 def _inconsistencies(experiment: Experiment) -> Iterator[str]:
@@ -225,7 +229,7 @@ def _inconsistencies(experiment: Experiment) -> Iterator[str]:
         for key in keys:
             value = getattr(getattr(experiment, section), key)
             if isinstance(value, dict) and not isinstance(value.get("name"), str):
-                yield f"`{section}.{key}` is a table without a `name`, which says which component it is"
+                yield f"`{section}.{key}` is a table without a `name`, a string that says which component it is"
     weights, streams = experiment.localization.stream_weights, experiment.data.streams
     if weights is not None and (len(weights) != len(streams) or not sum(weights) > 0):
         yield (
@@ -238,6 +242,7 @@ def _inconsistencies(experiment: Experiment) -> Iterator[str]:
 
 _UNKNOWN = re.compile(r"unknown field `(.+)`")
 _MISSING = re.compile(r"missing required field `(.+)`")
+_CHOICE = re.compile(r"Invalid enum value '(.*)'")
 
 
 def _parse(message: str) -> tuple[str, list[str]]:
@@ -247,29 +252,48 @@ def _parse(message: str) -> tuple[str, list[str]]:
 
 
 def _explain(text: str, path: Sequence[str]) -> str:
-    """Say what is wrong in the file's own terms: dotted keys, and the nearest known key for an unknown one."""
+    """Say what is wrong in the file's own terms: dotted keys, and what there is to choose from."""
     dotted = ".".join(path)
     if unknown := _UNKNOWN.search(text):
-        return f"unknown key `{'.'.join([*path, unknown[1]])}`; {did_you_mean(unknown[1], _fields(path))}"
+        return f"unknown key `{'.'.join([*path, unknown[1]])}`; {did_you_mean(unknown[1], list(_annotations(path)))}"
     if missing := _MISSING.search(text):
         return f"missing key `{'.'.join([*path, missing[1]])}`"
+    if wrong := _CHOICE.search(text):
+        literals = [kind for kind in _members(_annotations(path[:-1])[path[-1]]) if get_origin(kind) is Literal]
+        choices = [choice for literal in literals for choice in get_args(literal)]
+        return f"`{dotted}`: no such choice {wrong[1]!r}; {did_you_mean(wrong[1], choices)}"
+    text = text.replace("object", "table")  # msgspec's words are JSON's
     return f"`{dotted}`: {text}" if dotted else text
 
 
-def _drop(table: dict[str, Any], path: Sequence[str]) -> bool:
-    """Remove a key; False if there is none to remove, as when a required one is missing."""
+def _mend(table: dict[str, Any], path: Sequence[str]) -> bool:
+    """Remove a wrong value, or put a stand-in for a required one, so that decoding goes on; False if it cannot."""
     for key in path[:-1]:
         table = table.get(key, {})
-    return bool(path) and isinstance(table, dict) and table.pop(path[-1], None) is not None
+    if not path or not isinstance(table, dict):
+        return False
+    if tuple(path) in _REQUIRED:
+        table[path[-1]] = copy.deepcopy(_REQUIRED[tuple(path)])
+        return True
+    return table.pop(path[-1], None) is not None
 
 
-def _fields(path: Sequence[str]) -> list[str]:
-    """The keys of a table, for suggestions."""
-    table: Any = Experiment
+def _annotations(path: Sequence[str]) -> dict[str, Any]:
+    """The keys of a table and the types of their values."""
+    table: type[Struct] = Experiment
     for key in path:
-        table = SnippetGrid if key == "grid" else msgspec.structs.asdict(_DEFAULTS).get(key, Data)
-        table = table if isinstance(table, type) else type(table)
-    return [f.name for f in msgspec.structs.fields(table)]
+        annotation = {field.name: field.type for field in msgspec.structs.fields(table)}[key]
+        table = next(kind for kind in _members(annotation) if isinstance(kind, type) and issubclass(kind, Struct))
+    return {field.name: field.type for field in msgspec.structs.fields(table)}
+
+
+def _members(annotation: Any) -> list[Any]:
+    """The types of a union, or the one type."""
+    return [annotation, *get_args(annotation)]
+
+
+def _is_component(path: Sequence[str]) -> bool:
+    return len(path) == 2 and path[1] in _COMPONENTS.get(path[0], ())
 
 
 def _value(text: str) -> Any:
@@ -295,7 +319,15 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-_DEFAULTS = Experiment(data=Data(annotations="", features="", grid="duration"))
+#: Stand-ins for what has no default, so that one missing key does not hide the others' mistakes.
+_REQUIRED: Mapping[tuple[str, ...], Any] = {
+    ("data",): {"annotations": "", "features": "", "grid": "duration"},
+    ("data", "annotations"): "",
+    ("data", "features"): "",
+    ("data", "grid"): "duration",
+    ("data", "grid", "frames_per_second"): 1.0,
+    ("data", "grid", "stride"): 1,
+}
 _COMPONENTS = {
     "data": ["reader"],
     "model": ["decoder", "aggregator"],

@@ -66,7 +66,10 @@ class Decoder(Protocol):
     """
 
     def __call__(self, features: Tensor, mask: Tensor | None = None, targets: Targets | None = None) -> Decoding:
-        """Decode features (B, T, D) under mask (B, T); `targets` are given in training only (teacher forcing)."""
+        """Decode features (B, T, D) under mask (B, T); `targets` are given in training only (teacher forcing).
+
+        A `ValueError` about one video may carry its row in the batch as `position`; the host then names the video.
+        """
 
     def loss(self, decoding: Decoding, targets: Targets) -> dict[str, Tensor]:
         """Named scalar terms, already weighted; training minimises their sum."""

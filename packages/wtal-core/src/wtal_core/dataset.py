@@ -197,9 +197,6 @@ def _label_problems(
                 f"{where}: training video {video.name!r} has no label, and labels are all that training sees; "
                 "annotate it or list it in data.exclude"
             )
-    both = {video.name for video in training} & {video.name for video in test}
-    if both and data.training_subset.lower() != data.test_subset.lower():
-        yield DataError(f"{where}: videos in both subsets: {', '.join(sorted(both))}")
     for video in (*training, *test):
         for label in sorted(video.labels - set(classes)):
             source = "data.classes" if data.classes else f"the training subset {data.training_subset!r}"

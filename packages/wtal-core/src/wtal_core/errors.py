@@ -34,6 +34,11 @@ class Problems(WtalError):  # noqa: N818 - a collection of errors
         super().__init__("\n".join(str(problem) for problem in problems))
 
 
+def one_line(error: BaseException) -> str:
+    """The message of somebody else's error, without its line breaks."""
+    return " ".join(str(error).split())
+
+
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """A clause that lists the names nearest to a misspelt one, or all of them if none is near."""
     near = get_close_matches(name, known, n=3, cutoff=0.6)

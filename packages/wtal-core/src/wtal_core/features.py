@@ -28,7 +28,7 @@ class NpyFolder:
         if not path.is_dir():
             raise OSError(f"{path}: no such folder of features")
         self.path = path
-        self._maps: dict[Path, NDArray[np.generic]] = {}
+        self._maps: dict[tuple[str, str], NDArray[np.generic]] = {}
 
     def names(self, stream: str) -> list[str]:
         """The videos with a file in the stream's folder."""
@@ -50,10 +50,10 @@ class NpyFolder:
         return np.asarray(array if rows is None else array[rows])
 
     def _map(self, name: str, stream: str) -> NDArray[np.generic]:
-        file = self.path / stream / f"{name}.npy"
-        array = self._maps.get(file)
+        array = self._maps.get((stream, name))
         if array is None:
-            array = self._maps[file] = _two_dimensional(self._open(file), str(file))
+            file = self.path / stream / f"{name}.npy"
+            array = self._maps[stream, name] = _two_dimensional(self._open(file), str(file))
         return array
 
     @staticmethod
@@ -63,7 +63,11 @@ class NpyFolder:
         except FileNotFoundError:
             raise OSError(f"{file}: no such feature file") from None
         except (OSError, ValueError, EOFError) as error:
-            raise ValueError(f"{file}: not a .npy file of plain numbers (pickled objects are never loaded)") from error
+            if "pickle" in str(error) or "Python objects" in str(
+                error
+            ):  # numpy takes what it does not know for a pickle
+                error = ValueError("not an array of numbers, and pickled objects are never loaded")
+            raise ValueError(f"{file}: not a readable .npy file: {error}") from None
         return array
 
 

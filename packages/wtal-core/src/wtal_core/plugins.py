@@ -19,7 +19,7 @@ from typing import Any
 import pluggy
 
 from wtal_core import hookspecs
-from wtal_core.errors import PluginError, did_you_mean
+from wtal_core.errors import PluginError, did_you_mean, one_line
 
 GROUP = "wtal"
 
@@ -89,6 +89,9 @@ class Registry:
         found = [c for c in self.components if c.kind == kind and c.name == name]
         if len(found) == 1:
             return found[0]
+        if found and len({component.origin.distribution for component in found}) == 1:
+            entries = " and ".join(repr(component.origin.entry_point) for component in found)
+            raise PluginError(f"{kind} {name!r} is provided twice by {found[0].origin}, through {entries}")
         if found:
             providers = " and ".join(str(component.origin) for component in found)
             raise PluginError(
@@ -140,7 +143,11 @@ class Registry:
             PluginError: as `load`; an option does not exist or is refused; the message lists those that exist.
         """
         target = self.load(kind, name)
-        parameters = inspect.signature(target).parameters
+        whose = f"{kind} {name!r} of {self.find(kind, name).origin}"
+        try:
+            parameters = inspect.signature(target).parameters
+        except (TypeError, ValueError) as error:
+            raise PluginError(f"{whose} is not a class or function that can be called: {one_line(error)}") from error
         known = [p for p in parameters if p not in injected]
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         for option in options:
@@ -148,8 +155,8 @@ class Registry:
                 raise PluginError(f"{kind} {name!r} has no option {option!r}; {did_you_mean(option, known)}")
         try:
             return target(**injected, **options)
-        except (TypeError, ValueError) as error:
-            raise PluginError(f"{kind} {name!r} of {self.find(kind, name).origin}: {error}") from error
+        except (TypeError, ValueError, ImportError) as error:
+            raise PluginError(f"{whose}: {one_line(error)}") from error
 
 
 def discover(disabled: Iterable[str] = ()) -> Registry:
@@ -197,6 +204,7 @@ def _load(manager: pluggy.PluginManager, origin: Origin, entry: EntryPoint) -> t
     """The components of one plugin, and why it must be quarantined, if it must."""
     try:
         plugin = entry.load()
+        hash(plugin)  # pluggy keeps plugins in sets
         name = manager.register(plugin, name=f"{origin.distribution}:{entry.name}")
     # Whatever a stranger's module does while it is imported, the others must go on.
     except (Exception, SystemExit) as error:
@@ -208,8 +216,12 @@ def _load(manager: pluggy.PluginManager, origin: Origin, entry: EntryPoint) -> t
     others = [other for other in manager.get_plugins() if other is not plugin]
     for kind, (hook, _) in KINDS.items():
         try:
-            for returned in manager.subset_hook_caller(hook, remove_plugins=others)():
-                components += _components(kind, hook, returned, origin)
+            caller = manager.subset_hook_caller(hook, remove_plugins=others)
+            answers = caller()
+            if caller.get_hookimpls() and not answers:
+                answers = [None]  # pluggy drops it, and a forgotten `return` with it
+            for answer in answers:
+                components += _components(kind, hook, answer, origin)
         except (Exception, SystemExit) as error:
             errors.append(_describe(error))
     return components, "; ".join(errors) or None
@@ -242,7 +254,7 @@ def _components(kind: str, hook: str, returned: Any, origin: Origin) -> Sequence
 
 
 def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def _normalized(name: str) -> str:

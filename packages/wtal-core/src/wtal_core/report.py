@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 def console() -> Console:
@@ -31,7 +32,7 @@ def print_evaluations(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         classification = np.array([_numbers(content["classification"]["mean_ap"])[0] for content in contents])
         columns = [*localization.T, localization.mean(axis=1), classification]
         seeds = f" ({len(contents)} seeds)" if len(contents) > 1 else ""
-        table.add_row(name + seeds, *(_mean_and_spread(100 * values) for values in columns))
+        table.add_row(Text(name + seeds), *(_mean_and_spread(100 * values) for values in columns))
     console().print(table)
     notes = dict.fromkeys(
         note

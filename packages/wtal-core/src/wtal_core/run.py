@@ -20,7 +20,7 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -65,10 +65,10 @@ def prepare(experiment: config.Experiment) -> tuple[Registry, Dataset]:
     problems = list(component_problems(experiment, registry))
     if problems:
         raise Problems(problems)
-    torch_device(experiment)
+    if torch_device(experiment).type != "cpu":
+        # Where a GPU has only an operation that adds up in any order, a warning says so and the run goes on.
+        torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_num_threads(experiment.threads)
-    # Where a GPU has only an operation that adds up in any order, a warning says so and the run goes on.
-    torch.use_deterministic_algorithms(True, warn_only=True)
     return registry, open_dataset(experiment.data, registry)
 
 
@@ -94,19 +94,27 @@ def create(path: Path, experiment: config.Experiment, *, resume: bool = False) -
         RunError: the directory holds a run and `resume` is not set, or holds another experiment, or cannot be written.
         WtalError: as `prepare`.
     """
-    settled = path / "config.toml"
-    if settled.exists():
-        if not resume:
-            raise RunError(f"{path} already holds a run; continue it with --resume, or choose another --out")
-        changed = config.differences(experiment, config.load(settled))
-        if changed:
-            raise RunError(
-                f"{path} holds another experiment, which differs in {', '.join(changed)}; choose another --out"
-            )
+    check_free(path, experiment, resume=resume)
     registry, dataset = prepare(experiment)
     write(path / "environment.json", _json(_environment(experiment, registry)))
-    write(settled, config.dump(experiment))
+    write(path / "config.toml", config.dump(experiment))
     return Run(path, experiment, registry, dataset)
+
+
+def check_free(path: Path, experiment: config.Experiment, *, resume: bool) -> None:
+    """Make sure that a run can start or continue here.
+
+    Raises:
+        RunError: the directory holds a run and `resume` is not set, or holds another experiment.
+    """
+    settled = path / "config.toml"
+    if not settled.exists():
+        return
+    if not resume:
+        raise RunError(f"{path} already holds a run; continue it with --resume, or choose another --out")
+    changed = config.differences(experiment, config.load(settled))
+    if changed:
+        raise RunError(f"{path} holds another experiment, which differs in {', '.join(changed)}; choose another --out")
 
 
 def reopen(path: Path, settings: Sequence[str], section: str) -> Run:
@@ -158,7 +166,7 @@ def load_models(run: Run) -> dict[str, StreamModel]:
         model = build_model(
             run.experiment, run.registry, run.dataset.feature_dims[stream], len(run.dataset.classes), videos=()
         )
-        iteration = load_checkpoint(path, model)
+        iteration = load_checkpoint(path, model, run.dataset.classes)
         if iteration < run.experiment.training.iterations:
             raise RunError(f"{path}: training stopped at iteration {iteration}; finish it with: wtal train --resume")
         models[stream] = model.to(torch_device(run.experiment)).eval()
@@ -225,40 +233,57 @@ def read_outputs(run: Run) -> tuple[dict[str, VideoDetections], dict[str, FloatA
     """
     index = {name: i for i, name in enumerate(run.dataset.classes)}
     detections, class_scores = {}, {}
-    for name, records in _read_results(run.path / "detections.json", index):
-        times = np.array([record["segment"] for record in records], dtype=np.float64).reshape(-1, 2)
-        labels = np.array([index[record["label"]] for record in records], dtype=np.int64)
-        scores = np.array([record["score"] for record in records], dtype=np.float64)
+    for name, records in _read_results(run.path / "detections.json", _Interval, index):
+        times = np.array([record.segment for record in records], dtype=np.float64).reshape(-1, 2)
+        labels = np.array([index[record.label] for record in records], dtype=np.int64)
+        scores = np.array([record.score for record in records], dtype=np.float64)
         detections[name] = VideoDetections(labels, times[:, 0], times[:, 1], scores)
-    for name, records in _read_results(run.path / "classification.json", index):
+    for name, scored in _read_results(run.path / "classification.json", _Score, index):
         class_scores[name] = np.zeros(len(index))
-        for record in records:
-            class_scores[name][index[record["label"]]] = record["score"]
+        for record in scored:
+            class_scores[name][index[record.label]] = record.score
     return detections, class_scores
 
 
-def _read_results(path: Path, index: Mapping[str, int]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+class _Score(msgspec.Struct):
+    label: str
+    score: float
+
+
+class _Interval(_Score):
+    segment: tuple[float, float]
+
+
+_Record = TypeVar("_Record", bound=_Score)
+
+
+class _Results(msgspec.Struct, Generic[_Record]):
+    results: dict[str, list[_Record]]
+
+
+def _read_results(path: Path, kind: type[_Record], index: Mapping[str, int]) -> Iterator[tuple[str, list[_Record]]]:
+    results: dict[str, list[_Record]]
     try:
-        results = msgspec.json.decode(path.read_bytes(), type=_Results).results
+        results = msgspec.json.decode(path.read_bytes(), type=_Results[kind]).results  # type: ignore[valid-type]
     except OSError as error:
         raise RunError(f"{path}: cannot read: {error.strerror}; make it with: wtal localize") from error
     except msgspec.DecodeError as error:
         raise RunError(f"{path}: not results in ActivityNet's format: {error}") from error
     for name, records in results.items():
-        unknown = {str(record.get("label")) for record in records} - index.keys()
+        unknown = {record.label for record in records} - index.keys()
         if unknown:
             raise RunError(f"{path}: video {name!r} has unknown classes: {', '.join(sorted(unknown))}")
         yield name, records
 
 
-class _Results(msgspec.Struct):
-    results: dict[str, list[dict[str, Any]]]
-
-
 def _readings_key(run: Run) -> str:
-    """Identifies what readings depend on: the activation, the features, and the weights to the bit."""
-    digest = hashlib.sha256(json.dumps(run.experiment.localization.activation, sort_keys=True).encode())
-    digest.update(run.experiment.data.features.encode())
+    """Identifies what readings depend on: activation, classes, the features' files, the weights to the bit."""
+    features = Path(run.experiment.data.features)
+    files = sorted(features.rglob("*")) if features.is_dir() else [features]
+    stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
+    digest = hashlib.sha256(
+        json.dumps([run.experiment.localization.activation, run.dataset.classes, stamps], sort_keys=True).encode()
+    )
     for stream in run.experiment.data.streams:
         path = run.checkpoint(stream)
         digest.update(path.read_bytes() if path.exists() else b"")
@@ -273,6 +298,8 @@ def _metrics_log(run: Run, stream: str) -> Path:
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     kept = []
     for line in lines:
+        if not line.endswith("\n"):
+            break  # a process that was killed left it half written
         record = msgspec.json.decode(line)
         if record["stream"] != stream or record["iteration"] <= reached:
             kept.append(line)

@@ -6,11 +6,12 @@ run therefore needs no generator state to equal an uninterrupted one, only the m
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.torch
@@ -22,7 +23,7 @@ from torch import Tensor
 from wtal_core import config
 from wtal_core.contracts import IntArray, Targets
 from wtal_core.dataset import Dataset, sample_segments
-from wtal_core.errors import RunError
+from wtal_core.errors import RunError, one_line
 from wtal_core.files import replacing
 from wtal_core.model import StreamModel, build_model, torch_device
 from wtal_core.plugins import Registry
@@ -61,7 +62,7 @@ def train_stream(
         The trained model, in evaluation mode.
 
     Raises:
-        RunError: the loss became NaN or infinite, or the checkpoint does not fit the experiment.
+        RunError: the decoder refused a video, the loss became NaN or infinite, or the checkpoint does not fit.
     """
     settings = experiment.training
     device = torch_device(experiment)
@@ -78,7 +79,7 @@ def train_stream(
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     start = 0
     if checkpoint is not None and checkpoint.exists():
-        start = load_checkpoint(checkpoint, model, optimizer)
+        start = load_checkpoint(checkpoint, model, dataset.classes, optimizer)
     instances = dataset.targets(dataset.training)
     for iteration in range(start, settings.iterations):
         generator = np.random.default_rng([experiment.seed, index, iteration])
@@ -86,23 +87,29 @@ def train_stream(
         features = torch.from_numpy(_sample(dataset, stream, batch, settings.snippets, generator)).to(device)
         targets = _targets(instances[batch], dataset.data.counts, device)
         with _seeded(experiment.seed, index, iteration + 1):
-            decoding = model(features, None, targets)
-            terms: dict[str, Tensor] = model.decoder.loss(decoding, targets)
+            try:
+                decoding = model(features, None, targets)
+                terms: dict[str, Tensor] = model.decoder.loss(decoding, targets)
+            except ValueError as error:
+                raise _named(error, stream, [dataset.training[i].name for i in batch]) from error
             loss = torch.stack([term.reshape(()) for term in terms.values()]).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         done = iteration + 1
-        if done % LOG_EVERY == 0 or done == settings.iterations:
+        saves = checkpoint is not None and (done % settings.checkpoint_every == 0 or done == settings.iterations)
+        logs = done % LOG_EVERY == 0 or done == settings.iterations
+        if logs or saves:
             values = {name: float(term.detach()) for name, term in terms.items()} | {"loss": float(loss.detach())}
             if not all(math.isfinite(value) for value in values.values()):
                 raise RunError(
                     f"stream {stream!r}: the loss is not finite at iteration {done}: {values}; "
                     "lower training.learning_rate or standardise the features"
                 )
-            report(Metric(stream, done, values))
-        if checkpoint is not None and (done % settings.checkpoint_every == 0 or done == settings.iterations):
-            save_checkpoint(checkpoint, model, optimizer, done)
+            if logs:
+                report(Metric(stream, done, values))
+        if checkpoint is not None and saves:
+            save_checkpoint(checkpoint, model, optimizer, done, dataset.classes)
     return model.eval()
 
 
@@ -114,15 +121,19 @@ def batch_indices(seed: int, videos: int, batch_size: int, iteration: int) -> In
     return np.array([orders[epoch][offset] for epoch, offset in zip(epochs, offsets, strict=True)])
 
 
-def save_checkpoint(path: Path, model: StreamModel, optimizer: torch.optim.Optimizer, iteration: int) -> None:
-    """Write the model's and the optimiser's tensors, and the iteration, as safetensors."""
+def save_checkpoint(
+    path: Path, model: StreamModel, optimizer: torch.optim.Optimizer, iteration: int, classes: Sequence[str]
+) -> None:
+    """Write the model's and the optimiser's tensors, the iteration, and what the outputs mean, as safetensors."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     names = [name for name, _ in model.named_parameters()]
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{names[number]}.{key}": value for key, value in state.items()}
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # One entry, because safetensors writes several in any order, and equal checkpoints must be equal to the byte.
+    about = json.dumps({"iteration": iteration, "classes": list(classes)})
     with replacing(path) as temporary:
-        safetensors.torch.save_file(contiguous, temporary, metadata={"iteration": str(iteration)})
+        safetensors.torch.save_file(contiguous, temporary, metadata={"wtal": about})
 
 
 def checkpoint_iteration(path: Path) -> int:
@@ -131,27 +142,41 @@ def checkpoint_iteration(path: Path) -> int:
     Raises:
         RunError: the file is no checkpoint.
     """
+    return int(_about(path)["iteration"])
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """A checkpoint's iteration and classes."""
     try:
         with safe_open(path, framework="pt") as file:
-            return int(file.metadata()["iteration"])
+            about: dict[str, Any] = json.loads(file.metadata()["wtal"])
     except (OSError, SafetensorError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: not a checkpoint: {error}") from error
+        raise RunError(f"{path}: not a checkpoint: {one_line(error)}") from error
+    return about
 
 
-def load_checkpoint(path: Path, model: StreamModel, optimizer: torch.optim.Optimizer | None = None) -> int:
+def load_checkpoint(
+    path: Path, model: StreamModel, classes: Sequence[str], optimizer: torch.optim.Optimizer | None = None
+) -> int:
     """Restore a model, and an optimiser if one is given; return the iteration.
 
     Raises:
-        RunError: the file is unreadable or holds other tensors than the model.
+        RunError: the file is unreadable, was trained for other classes, or holds other tensors than the model.
     """
     iteration = checkpoint_iteration(path)
+    trained = _about(path)["classes"]
+    if trained != list(classes):
+        raise RunError(
+            f"{path}: trained for the classes {', '.join(trained)}, but the data set now has {', '.join(classes)}; "
+            "set data.classes to the former"
+        )
     tensors = safetensors.torch.load_file(path)
     try:
         model.load_state_dict(
             {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
         )
     except RuntimeError as error:
-        raise RunError(f"{path}: not a checkpoint of this experiment's model: {error}") from error
+        raise RunError(f"{path}: not a checkpoint of this experiment's model: {one_line(error)}") from error
     if optimizer is not None:
         names = [name for name, _ in model.named_parameters()]
         state = {
@@ -166,6 +191,13 @@ def load_checkpoint(path: Path, model: StreamModel, optimizer: torch.optim.Optim
             {"state": {n: s for n, s in state.items() if s}, "param_groups": optimizer.state_dict()["param_groups"]}
         )
     return iteration
+
+
+def _named(error: ValueError, stream: str, videos: Sequence[str]) -> RunError:
+    """A decoder's complaint with the video's name: it knows the place in the batch at most, as `error.position`."""
+    position = getattr(error, "position", None)
+    video = f", video {videos[position]!r}" if isinstance(position, int) else ""
+    return RunError(f"stream {stream!r}{video}: {one_line(error)}")
 
 
 def _sample(

@@ -23,7 +23,7 @@ def command(
     from wtal_core.report import print_evaluations
 
     contents = []
-    for path, seeded in planned(experiment, settings, seeds, out):
+    for path, seeded in planned(experiment, settings, seeds, out, resume):
         run = runs.create(path, seeded, resume=resume)
         run.dataset.ground_truth()  # fails before training if there is nothing to evaluate with
         with bars() as progress:
@@ -35,13 +35,14 @@ def command(
 
 
 def planned(
-    file: Path, settings: list[str] | None, seeds: str | None, out: Path | None
+    file: Path, settings: list[str] | None, seeds: str | None, out: Path | None, resume: bool
 ) -> "list[tuple[Path, Experiment]]":  # noqa: UP037 - typer evaluates the others, not this one
-    """The run directory and the experiment of each seed."""
+    """The run directory and the experiment of each seed; all directories are looked at before the first one is used."""
     import msgspec
 
     from wtal_core import config
     from wtal_core.errors import ConfigError
+    from wtal_core.run import check_free
 
     experiment = config.load(file, settings or [])
     try:
@@ -51,4 +52,7 @@ def planned(
     if min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise ConfigError(f"--seeds {seeds}: seeds must be different numbers, none below 0")
     folder = out or Path("runs") / file.stem
-    return [(folder / f"seed-{seed}", msgspec.structs.replace(experiment, seed=seed)) for seed in numbers]
+    plan = [(folder / f"seed-{seed}", msgspec.structs.replace(experiment, seed=seed)) for seed in numbers]
+    for path, seeded in plan:
+        check_free(path, seeded, resume=resume)
+    return plan

@@ -16,7 +16,7 @@ def command(
     from wtal_core import run as runs
     from wtal_core.progress import bars
 
-    for path, seeded in planned(experiment, settings, seeds, out):
+    for path, seeded in planned(experiment, settings, seeds, out, resume):
         run = runs.create(path, seeded, resume=resume)
         with bars() as progress:
             runs.train(run, progress)

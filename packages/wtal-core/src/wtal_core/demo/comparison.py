@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +21,34 @@ from wtal_core.progress import Progress
 def compare(
     experiments: Mapping[str, Path], seeds: Sequence[int], progress: Progress
 ) -> dict[str, list[dict[str, Any]]]:
-    """Run every method and both bounds with every seed; the contents of evaluation.json by row of the table.
+    """Run every method and both bounds with every seed, one process a core; contents of evaluation.json by row.
 
     Args:
         experiments: the files that `write_demo` wrote, by name. Runs go beside them, to `runs/NAME/seed-N`.
         seeds: of training, and of the bounds.
         progress: shows a bar for the whole.
     """
-    rows: dict[str, list[dict[str, Any]]] = {}
-    advance = progress.stage("demo", (len(METHODS) + 2) * len(seeds))
-    for done, (name, seed) in enumerate((name, seed) for name in ("chance", *METHODS, "supervised") for seed in seeds):
-        advance(done, f"{name}, seed {seed}")
-        file = experiments.get(name, experiments["supervised"])
-        experiment = msgspec.structs.replace(config.load(file), seed=seed)
-        if name in METHODS:
-            content = _weakly_supervised(file.parent / "runs" / name / f"seed-{seed}", experiment)
-        else:
-            content = _bound(name, experiment)
-        rows.setdefault(name, []).append(content)
-    advance((len(METHODS) + 2) * len(seeds), "done")
-    return rows
+    tasks = [(name, seed) for name in ("chance", *METHODS, "supervised") for seed in seeds]
+    advance = progress.stage("demo", len(tasks))
+    contents = {}
+    # Fresh processes, because a forked one inherits torch's threads in whatever state they were.
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, len(tasks)), multiprocessing.get_context("spawn")) as pool:
+        futures = {
+            pool.submit(_row, name, experiments.get(name, experiments["supervised"]), seed): (name, seed)
+            for name, seed in tasks
+        }
+        for done, future in enumerate(as_completed(futures), start=1):
+            name, seed = futures[future]
+            contents[name, seed] = future.result()
+            advance(done, f"{name}, seed {seed}")
+    return {name: [contents[name, seed] for seed in seeds] for name, _ in tasks}
+
+
+def _row(name: str, file: Path, seed: int) -> dict[str, Any]:
+    experiment = msgspec.structs.replace(config.load(file), seed=seed)
+    if name in METHODS:
+        return _weakly_supervised(file.parent / "runs" / name / f"seed-{seed}", experiment)
+    return _bound(name, experiment)
 
 
 def _weakly_supervised(path: Path, experiment: config.Experiment) -> dict[str, Any]:
