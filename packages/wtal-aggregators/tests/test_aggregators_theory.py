@@ -94,7 +94,9 @@ def test_weights_are_those_of_some_average(p):
 @quickly
 @given(attentions)
 def test_equals_algorithm_1_in_value_and_gradient(p):
-    reference = pytest.importorskip("wtal_aggregators.reference", reason="numba is not installed")
+    pytest.importorskip("numba", reason="numba is not installed")
+    from wtal_aggregators import reference
+
     x = torch.sin(torch.arange(2.0 * len(p), dtype=p.dtype)).view(-1, 2)
     ways = []
     for function in (wa.marginalized_average, reference.marginalized_average_reference):
