@@ -6,6 +6,7 @@ import sys
 import pytest
 import wtal_eval
 from wtal_eval.cli import main
+from wtal_eval.plots import _precision_recall_figure
 
 DATABASE = {
     "database": {
@@ -78,7 +79,7 @@ def test_excluded_videos(files, tmp_path, capsys):
     assert main([*files("good", "gt"), "--tiou", "0.7", "--exclude-videos", str(tmp_path / "list.txt")]) == 0
     output = capsys.readouterr().out
     assert "0.7   100.00\n" in output
-    assert "note: 1 video excluded (1 instance, 1 detection): b\n" in output
+    assert "note: 1 video excluded (1 instance, 1 detection): b; 1 video to exclude not found: z\n" in output
 
 
 def test_comparison(files, capsys):
@@ -131,6 +132,16 @@ def test_plots(files, tmp_path):
     assert written == dict.fromkeys(("precision_recall.png", "per_class.png", "diagnosis.png"), b"\x89PNG")
 
 
+def test_a_curve_of_one_point_is_seen():
+    figures = pytest.importorskip("matplotlib.figure")
+    ground_truth = {"a": wtal_eval.Segments([0, 1, 1], [0.0] * 3, [1.0, 1.0, 2.0])}
+    detections = {"a": wtal_eval.Detections([0, 1, 1], [0.0] * 3, [1.0, 1.0, 2.0], [0.9, 0.8, 0.7])}
+    matching = wtal_eval.match(ground_truth, detections, ("run", "swim"), wtal_eval.PROTOCOLS["activitynet"], [0.5])
+    figure = _precision_recall_figure(matching, 0)
+    assert isinstance(figure, figures.Figure)
+    assert [line.get_marker() for line in figure.axes[0].lines] == ["o", ""]
+
+
 def test_plots_need_matplotlib(files, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("wtal_eval.cli.find_spec", lambda name: None)
     assert main([*files("good", "gt"), "--plot", str(tmp_path / "plots")]) == 2
@@ -143,9 +154,16 @@ def test_plots_need_matplotlib(files, tmp_path, capsys, monkeypatch):
     [
         (["--tiou", "x"], "--tiou 'x' is neither a number nor first:step:last, such as 0.1:0.1:0.9"),
         (["--tiou", "0.5:0.9"], "--tiou '0.5:0.9' is neither a number nor first:step:last, such as 0.1:0.1:0.9"),
+        *(
+            (
+                ["--tiou", bad],
+                f"--tiou {bad} is not first:step:last with 0 <= first <= last <= 1 and a step of at least 0.001\n",
+            )
+            for bad in ("0.9:0.1:0.5", "0.1:0.1:inf", "nan:0.1:0.5", "0:1e-300:1", "0.5:0:0.5", "0.5:0.1:1.1")
+        ),
         (
-            ["--tiou", "0.9:0.1:0.5"],
-            "--tiou '0.9:0.1:0.5' is neither a number nor first:step:last, such as 0.1:0.1:0.9",
+            ["--tiou", "0.1:0.2:0.4"],
+            "--tiou 0.1:0.2:0.4 does not end at 0.4: no number of steps of 0.2 leads there from 0.1\n",
         ),
         (["--tiou", "1.5"], "{good} against {gt}: tiou_thresholds must lie in [0, 1], not 1.5"),
         (["--subset", "val"], "{gt}: no subset 'val', only 'test' (2 videos)"),
@@ -156,6 +174,7 @@ def test_plots_need_matplotlib(files, tmp_path, capsys, monkeypatch):
         (["--diagnose", "0.33"], "the diagnosis needs tIoU 0.33, but only 0.1, 0.2, "),
         (["--exclude-videos", "x"], "'x' is neither a file nor one of thumos14-213, thumos14-212, thumos14-210"),
         (["--compare", "/nowhere.json"], "[Errno 2] No such file or directory: '/nowhere.json'"),
+        (["--json", "."], ". is a folder: name a file\n"),
         (["--json", "/nowhere/out.json"], "[Errno 2] No such file or directory: '/nowhere/out.json.partial'"),
     ],
 )
@@ -173,6 +192,35 @@ def test_errors_in_values_name_the_file(files, tmp_path, capsys):
         f"wtal-eval: error: {bad} against {gt}: detections of video 'a': interval [2.0, 1.0] ends before it starts\n"
     )
     assert not (tmp_path / "out.json").exists()
+
+
+@pytest.mark.parametrize("last", [["--csv", "/nowhere/out.csv"], ["--plot", "{file}"]])
+def test_either_all_files_are_written_or_none(files, tmp_path, last):
+    if last[0] == "--plot":
+        pytest.importorskip("matplotlib")
+    (tmp_path / "file").write_text("in the way")
+    last = [part.format(file=tmp_path / "file") for part in last]
+    before = sorted(tmp_path.iterdir())
+    assert main([*files("good", "gt"), "--json", str(tmp_path / "out.json"), *last]) == 2
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["empty.json", "empty.csv", "empty.txt"])
+def test_file_of_no_bytes_scores_zero_and_says_so(files, tmp_path, capsys, name):
+    (tmp_path / name).touch()
+    assert main([str(tmp_path / name), *files("gt"), "--tiou", "0.5"]) == 0
+    assert capsys.readouterr().out == (
+        f"activitynet, mAP in percent\ntIoU   mAP\n0.5   0.00\nnote: {tmp_path / name} is empty\n"
+        "note: no detection to score: every average precision is 0\n"
+    )
+
+
+def test_plot_needs_a_scored_threshold(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("wtal_eval.cli.find_spec", lambda name: object())
+    assert main([*files("good", "gt"), "--tiou", "0.3", "--plot", str(tmp_path / "plots")]) == 2
+    assert capsys.readouterr().err == (
+        "wtal-eval: error: --plot draws at tIoU 0.5, which --tiou leaves out: name another with --diagnose\n"
+    )
 
 
 def test_failed_writing_leaves_the_old_file(files, tmp_path, monkeypatch):

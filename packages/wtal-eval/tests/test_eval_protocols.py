@@ -241,3 +241,7 @@ def test_average():
     message = "the average 0.1:0.5 needs tIoU 0.5, but only 0.1, 0.2, 0.25, 0.3 were evaluated"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         result.average(0.1, 0.5)
+    with pytest.raises(ValueError, match=r"^the average 0\.3:0\.1 ends before it starts$"):
+        result.average(0.3, 0.1)
+    with pytest.raises(ValueError, match=r"^0\.1:0\.3:0\.3 does not end at 0\.3: no number of steps of 0\.3 "):
+        result.average(0.1, 0.3, 0.3)

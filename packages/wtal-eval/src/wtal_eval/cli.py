@@ -8,11 +8,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no linear algebra here, an
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -26,10 +25,6 @@ from .intervals import FloatArray, InputError
 from .protocols import PROTOCOLS, Matching, match
 from .readers import read_detections, read_ground_truth
 from .report import as_csv, as_object, as_text, diagnosis_as_text
-
-if TYPE_CHECKING:
-    from .comparison import Comparison
-    from .diagnosis import Diagnosis
 
 DEFAULT_TIOU = "0.1:0.1:0.9,0.5:0.05:0.95"
 
@@ -86,7 +81,11 @@ def _run(options: argparse.Namespace) -> None:
     if options.plot is not None:
         _demand_matplotlib()
     ground_truth = read_ground_truth(options.ground_truth, options.subset)
-    diagnosed = options.diagnose if options.diagnose is not None or options.plot is None else 0.5
+    diagnosed = options.diagnose
+    if options.plot is not None and diagnosed is None:
+        diagnosed = 0.5
+        if not np.isclose(thresholds, diagnosed, rtol=0, atol=1e-9).any():
+            raise InputError("--plot draws at tIoU 0.5, which --tiou leaves out: name another with --diagnose")
     paths = [options.detections] if options.compare is None else [options.detections, options.compare]
     scored = [_scored(path, ground_truth, options, thresholds) for path in paths]
     evaluation, matching = scored[0]
@@ -106,11 +105,19 @@ def _run(options: argparse.Namespace) -> None:
     sys.stdout.write(as_text(verdicts, comparison, options.per_class))
     if diagnosis is not None:
         sys.stdout.write("\n" + diagnosis_as_text(diagnosis))
-    _write(options, evaluation, comparison, diagnosis)
+    contents = {}
+    if options.json is not None:
+        content = msgspec.json.encode(as_object(evaluation, comparison, diagnosis))
+        contents[Path(options.json)] = msgspec.json.format(content, indent=2) + b"\n"
+    if options.csv is not None:
+        contents[Path(options.csv)] = as_csv(evaluation).encode()
     if options.plot is not None and matching and diagnosis:
-        from .plots import write_plots
+        from .plots import plots
 
-        write_plots(Path(options.plot), matching, diagnosis)
+        folder = Path(options.plot)
+        contents |= {folder / name: content for name, content in plots(matching, diagnosis).items()}
+        folder.mkdir(parents=True, exist_ok=True)
+    _write(contents)
 
 
 def _scored(
@@ -142,8 +149,11 @@ def _thresholds(text: str) -> FloatArray:
             numbers = []
         if len(numbers) == 1:
             parts.append(np.array(numbers))
-        elif len(numbers) == 3 and numbers[1] > 0 and numbers[0] <= numbers[2]:
-            parts.append(threshold_range(numbers[0], numbers[2], numbers[1]))
+        elif len(numbers) == 3:
+            try:
+                parts.append(threshold_range(numbers[0], numbers[2], numbers[1]))
+            except InputError as error:
+                raise InputError(f"--tiou {error}") from None
         else:
             raise InputError(f"--tiou {part!r} is neither a number nor first:step:last, such as 0.1:0.1:0.9")
     return np.concatenate(parts)
@@ -154,22 +164,19 @@ def _demand_matplotlib() -> None:
         raise InputError("--plot needs matplotlib: pip install 'wtal-eval[plot]'")
 
 
-def _write(
-    options: argparse.Namespace, evaluation: Evaluation, comparison: Comparison | None, diagnosis: Diagnosis | None
-) -> None:
-    contents = {}
-    if options.json is not None:
-        content = msgspec.json.encode(as_object(evaluation, comparison, diagnosis))
-        contents[options.json] = msgspec.json.format(content, indent=2) + b"\n"
-    if options.csv is not None:
-        contents[options.csv] = as_csv(evaluation).encode()
-    for name, content in contents.items():
-        path = Path(name)
-        partial = path.with_name(path.name + ".partial")
-        try:
-            partial.write_bytes(content)
+def _write(contents: Mapping[Path, bytes]) -> None:
+    """Write all files, each whole; or none, if there is no room for one of them."""
+    for path in contents:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder: name a file")
+    partials = {path: path.with_name(path.name + ".partial") for path in contents}
+    try:
+        for path, content in contents.items():
+            partials[path].write_bytes(content)
+        for path, partial in partials.items():
             partial.replace(path)
-        finally:
+    finally:
+        for partial in partials.values():
             partial.unlink(missing_ok=True)
 
 

@@ -45,8 +45,10 @@ class Evaluation:
             step: Distance of the thresholds to average; all that were evaluated in [lo, hi] if omitted.
 
         Raises:
-            ValueError: If a threshold that the average needs was not evaluated.
+            ValueError: If a threshold that the average needs was not evaluated, or there is none from `lo` to `hi`.
         """
+        if lo > hi:
+            raise ValueError(f"the average {lo:g}:{hi:g} ends before it starts")
         wanted = np.array([lo, hi]) if step is None else threshold_range(lo, hi, step)
         missing = [t for t in wanted if not np.isclose(self.tiou_thresholds, t, rtol=0, atol=1e-9).any()]
         if missing:
@@ -62,8 +64,18 @@ class Evaluation:
 
 
 def threshold_range(lo: float, hi: float, step: float) -> FloatArray:
-    """The thresholds lo, lo + step, ... hi (both ends included), each the float nearest to its decimal."""
-    return np.round(lo + step * np.arange(round((hi - lo) / step) + 1), 10)
+    """The thresholds lo, lo + step, ... hi (both ends included), each the float nearest to its decimal.
+
+    Raises:
+        InputError: If they leave [0, 1], `step` is below 0.001, or no number of steps leads from `lo` to `hi`.
+    """
+    text = f"{lo:g}:{step:g}:{hi:g}"
+    if not (0 <= lo <= hi <= 1 and step >= 0.001):
+        raise InputError(f"{text} is not first:step:last with 0 <= first <= last <= 1 and a step of at least 0.001")
+    thresholds = np.round(lo + step * np.arange(round((hi - lo) / step) + 1), 10)
+    if abs(thresholds[-1] - hi) > 1e-9:
+        raise InputError(f"{text} does not end at {hi:g}: no number of steps of {step:g} leads there from {lo:g}")
+    return thresholds
 
 
 def checked_thresholds(tiou_thresholds: ArrayLike) -> FloatArray:

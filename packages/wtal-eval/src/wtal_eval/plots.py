@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,11 +29,11 @@ def precision_recall(matching: Matching, k: int) -> dict[str, tuple[FloatArray, 
     return curves
 
 
-def write_plots(folder: Path, matching: Matching, diagnosis: Diagnosis) -> list[Path]:
-    """Write `precision_recall.png`, `per_class.png` and `diagnosis.png`, all at the diagnosed tIoU.
+def plots(matching: Matching, diagnosis: Diagnosis) -> dict[str, bytes]:
+    """Draw `precision_recall.png`, `per_class.png` and `diagnosis.png`, all at the diagnosed tIoU.
 
     Returns:
-        The paths.
+        The content of each file, by its name.
 
     Raises:
         ImportError: If matplotlib is not installed.
@@ -49,11 +48,8 @@ def write_plots(folder: Path, matching: Matching, diagnosis: Diagnosis) -> list[
     for name, figure in figures.items():
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=150)
-        drawn[folder / name] = buffer.getvalue()
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, content in drawn.items():
-        path.write_bytes(content)
-    return list(drawn)
+        drawn[name] = buffer.getvalue()
+    return drawn
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -70,7 +66,7 @@ def _precision_recall_figure(matching: Matching, k: int) -> Figure:
     curves = precision_recall(matching, k)
     axes.set_prop_cycle(color=colormaps["tab20"](range(20)))
     for name, (recall, precision) in curves.items():
-        axes.plot(recall, precision, label=name, linewidth=1)
+        axes.plot(recall, precision, label=name, linewidth=1, marker="o" if recall.size == 1 else "")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     axes.set_title(f"{matching.protocol.name}, tIoU {matching.tiou_thresholds[k]:g}")
     if 0 < len(curves) <= NAMED_CURVES:
@@ -86,7 +82,7 @@ def _per_class_figure(matching: Matching, k: int) -> Figure:
     axes = figure.add_subplot()
     axes.barh(names, [scores[name] for name in names])
     axes.axvline(100 * evaluation.mean_ap[k], color="black", linestyle="--", linewidth=1, label="mean")
-    axes.set(xlabel="average precision (%)", xlim=(0, 100))
+    axes.set(xlabel="average precision (%)", xlim=(0, 100), ylim=(-0.6, len(names) - 0.4))
     axes.set_title(f"{matching.protocol.name}, tIoU {matching.tiou_thresholds[k]:g}")
     axes.legend(loc="lower right")
     return figure
