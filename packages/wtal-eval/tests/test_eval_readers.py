@@ -75,11 +75,21 @@ def detection(**change):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "Input data was truncated"),
-        (detection()[:-4], "Input data was truncated"),
+        (" ", "Input data was truncated (byte 1)"),
+        (detection()[:-4], "Input data was truncated (byte 67)"),
+        ('{"results": {"a": [{"label": "', "Input data was truncated (byte 30)"),
         ('{"results": {"a": [}}', "JSON is malformed: invalid character (byte 19)"),
         (detection(score=float("nan")), "JSON is malformed: invalid character (byte 64)"),
-        (b'{"results": {"a\xff": []}}', "'utf-8' codec can't decode byte 0xff in position 1: invalid start byte"),
+        (b'{"results": {"a\xff": []}}', "not UTF-8: invalid start byte (byte 15)"),
+        (
+            b'{"results": {"a": [{"label": "\xff", "segment": [0, 1], "score": 1}]}}',
+            "not UTF-8: invalid start byte (byte 30)",
+        ),
+        (
+            {"database": {}},
+            "Object missing required field `results`, but it has `database`: "
+            "detections come first, ground truth second",
+        ),
         ("[]", "Expected `object`, got `array`"),
         ("{}", "Object missing required field `results`"),
         ('{"results": []}', "Expected `object`, got `array` - at `results`"),
@@ -100,6 +110,11 @@ def test_bad_detection_json(write, content, message):
     ("content", "message"),
     [
         ({}, "Object missing required field `database`"),
+        (
+            {"results": {}},
+            "Object missing required field `database`, but it has `results`: "
+            "detections come first, ground truth second",
+        ),
         ({"database": {}}, "no video, so there is nothing to score"),
         ({"database": {"a": {"subset": "x"}}}, "Object missing required field `annotations` - at `database['a']`"),
         (
@@ -208,7 +223,7 @@ def test_csv(write):
     ("text", "message"),
     [
         ("video,label,start,end\n", ": no column score in the header 'video,label,start,end'"),
-        ("", ": no column video, label, start, end, score in the header ''"),
+        ("\n", ": no column video, label, start, end, score in the header ''"),
         ("video,label,start,end,score\na,run,0,1\n", ", line 2: 4 fields under a header of 5"),
         ("video,label,start,end,score\na,run,0,?,1\n", ", line 2: end '?' is not a number"),
         (b"\xff", ": not a text file: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
@@ -237,7 +252,10 @@ def test_excluded_videos(write):
 def test_evaluate_json_objects():
     result = evaluate(DATABASE, RESULTS, subset="test", tiou_thresholds=[0.5])
     assert result.mean_ap.tolist() == [1.0]
-    assert result.notes == ("1 detection left out, of 1 label that the ground truth lacks: fly",)
+    assert result.notes == (
+        "subset 'test' has 2 videos; 1 of other subsets left out",
+        "1 detection left out, of 1 label that the ground truth lacks: fly",
+    )
     assert evaluate(DATABASE, RESULTS, subset="test", protocol="classification").mean_ap.tolist() == [1.0]
 
 
@@ -254,7 +272,7 @@ def test_evaluate_arrays(write):
 def test_bad_evaluate():
     protocols = "activitynet, thumos14, thumos14-11point, classification"
     refused(f"no protocol 'voc', only {protocols}", lambda: evaluate(DATABASE, RESULTS, protocol="voc"))
-    message = "detections: Object missing required field `results`"
+    message = "detections: Object missing required field `results`; plain arrays need `classes`"
     refused(message, lambda: evaluate(DATABASE, {}, subset="test"))
     message = "detections: Object missing required field `score` - at `results['a'][0]`"
     bad = {"results": {"a": [{"label": "run", "segment": [0, 1]}]}}
@@ -262,3 +280,52 @@ def test_bad_evaluate():
     message = "detections of video 'a': interval [2.0, 1.0] ends before it starts"
     bad = {"results": {"a": [{"label": "run", "segment": [2, 1], "score": 1}]}}
     refused(message, lambda: evaluate(DATABASE, bad, subset="test"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "detections: Expected `object`, got `list`; files are for `read_ground_truth` and `read_detections`"),
+        ("d.json", "detections: Expected `object`, got `str`; files are for `read_ground_truth` and `read_detections`"),
+        ({"results": []}, "detections: Expected `object`, got `list` - at `results`"),
+        ({"results": {3: []}}, "detections: Expected `str`, got `int` - at the key 3 of `results`"),
+        (
+            {"results": {"a": [object()]}},
+            "detections: object is no JSON value - at `results['a']`",
+        ),
+    ],
+)
+def test_objects_of_the_wrong_form(content, message):
+    refused(message, lambda: evaluate(DATABASE, content, subset="test"))
+
+
+def test_numpy_values_in_json_objects():
+    row = {"label": "run", "segment": np.array([0, 2.5]), "score": np.float32(0.5)}
+    other = {"label": "run", "segment": [np.float64(4), np.int64(5)], "score": np.float64(0.9)}
+    result = evaluate(DATABASE, {"results": {"a": [row, other]}}, subset="test", tiou_thresholds=0.5)
+    assert result.mean_ap.tolist() == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"classes": "run"}, TypeError, "classes must be a sequence of names, not the one string 'run'"),
+        ({"classes": ["run", "run"]}, InputError, "classes names 'run' more than once"),
+        (
+            {"classes": ["run"], "subset": "test"},
+            TypeError,
+            "subset chooses from a JSON object; plain arrays are one subset",
+        ),
+    ],
+)
+def test_arguments_that_do_not_fit_plain_arrays(arguments, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        evaluate({}, {}, **arguments)
+
+
+def test_videos_of_other_subsets_are_counted(write, thumos):
+    assert read_ground_truth(thumos, "val").notes == ("subset 'val' has 1 video; 2 of other subsets left out",)
+    text = "video,label,start,end,subset\na,run,0,1,test\nb,run,0,1,train\nc,run,0,1,train\n"
+    assert read_ground_truth(write("g.csv", text), "test").notes == (
+        "subset 'test' has 1 video; 2 of other subsets left out",
+    )

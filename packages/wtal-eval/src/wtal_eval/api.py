@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -36,11 +37,11 @@ def evaluate(
             ActivityNet's JSON object (`{"results": ...}`).
         classes: Names of the C classes.
         protocol: One of `PROTOCOLS`, or "classification".
-        tiou_thresholds: (K,) in [0, 1]; the benchmark's if omitted.
+        tiou_thresholds: (K,) in [0, 1]; the benchmark's if omitted. "classification" does not look at times.
         subset: Name of the subset of a JSON object; may be omitted where there is only one.
 
     Raises:
-        TypeError: If an array holds the wrong type.
+        TypeError: If an array holds the wrong type, or an argument does not fit the others.
         InputError: If the input is not valid; a `ValueError`.
     """
     if protocol not in (*PROTOCOLS, CLASSIFICATION):
@@ -56,6 +57,12 @@ def evaluate(
     elif isinstance(ground_truth, GroundTruth) or isinstance(detections, DetectionSet):
         raise TypeError("classes names the labels of plain arrays; what the readers return has its own")
     else:
+        if isinstance(classes, str):
+            raise TypeError(f"classes must be a sequence of names, not the one string {classes!r}")
+        if repeated := [name for name, number in Counter(classes).items() if number > 1]:
+            raise InputError(f"classes names {repeated[0]!r} more than once")
+        if subset is not None:
+            raise TypeError("subset chooses from a JSON object; plain arrays are one subset")
         notes, segments, found = (), ground_truth, detections
     if protocol == CLASSIFICATION:
         result = Classification()(segments, found, classes)

@@ -48,7 +48,9 @@ class DetectionSet:
     notes: tuple[str, ...] = ()
 
 
-def ground_truth_by_name(videos: Mapping[str, tuple[Sequence[str], ArrayLike, ArrayLike]]) -> GroundTruth:
+def ground_truth_by_name(
+    videos: Mapping[str, tuple[Sequence[str], ArrayLike, ArrayLike]], notes: tuple[str, ...] = ()
+) -> GroundTruth:
     """Ground truth from labels, starts and ends per video."""
     classes = tuple(sorted({label for labels, _, _ in videos.values() for label in labels} - {AMBIGUOUS_LABEL}))
     index = {name: i for i, name in enumerate(classes)} | {AMBIGUOUS_LABEL: AMBIGUOUS}
@@ -56,7 +58,7 @@ def ground_truth_by_name(videos: Mapping[str, tuple[Sequence[str], ArrayLike, Ar
         name: Segments(np.array([index[label] for label in labels], np.int64), np.asarray(start), np.asarray(end))
         for name, (labels, start, end) in videos.items()
     }
-    return GroundTruth(segments, classes)
+    return GroundTruth(segments, classes, notes=notes)
 
 
 def choose_subset(sizes: Mapping[str, int], subset: str | None, where: str) -> str:
@@ -75,6 +77,14 @@ def choose_subset(sizes: Mapping[str, int], subset: str | None, where: str) -> s
     if subset not in sizes:
         raise InputError(f"{where}: no subset {subset!r}, only {present or 'none at all'}")
     return subset
+
+
+def subset_notes(sizes: Mapping[str, int], subset: str) -> tuple[str, ...]:
+    """What choosing a subset leaves out, given the number of videos in each."""
+    others = sum(sizes.values()) - sizes[subset]
+    if not others:
+        return ()
+    return (f"subset {subset!r} has {counted(sizes[subset], 'video')}; {others} of other subsets left out",)
 
 
 def with_classes(detections: DetectionSet, ground_truth: GroundTruth) -> DetectionSet:
@@ -107,6 +117,7 @@ def without_videos(
     ground_truth: GroundTruth, detections: DetectionSet, excluded: Collection[str]
 ) -> tuple[GroundTruth, DetectionSet]:
     """Both without the excluded videos, and a note on what that took away."""
+    excluded = set(excluded)
     instances = sum(
         int((ground_truth.videos[name].label != AMBIGUOUS).sum()) for name in excluded if name in ground_truth.videos
     )
@@ -115,6 +126,8 @@ def without_videos(
     note = f"{counted(len(present), 'video')} excluded"
     if present:
         note += f" ({counted(instances, 'instance')}, {counted(found, 'detection')}): {named(present)}"
+    if absent := sorted(set(excluded) - set(present)):
+        note += f"; {counted(len(absent), 'video')} to exclude not found: {named(absent)}"
     kept = {name: video for name, video in ground_truth.videos.items() if name not in excluded}
     scored = {name: video for name, video in detections.videos.items() if name not in excluded}
     return (

@@ -7,6 +7,8 @@ from pathlib import Path
 from ..dataset import DetectionSet, GroundTruth
 from ..intervals import InputError
 
+DETECTION_SUFFIXES = (".json", ".csv", ".txt")
+
 
 def read_ground_truth(path: str | Path, subset: str | None = None) -> GroundTruth:
     """Read the annotation of one subset.
@@ -34,11 +36,15 @@ def read_ground_truth(path: str | Path, subset: str | None = None) -> GroundTrut
 def read_detections(path: str | Path) -> DetectionSet:
     """Read detections: ActivityNet JSON (`.json`), a table (`.csv`) or THUMOS text (`.txt`).
 
+    A file of no bytes holds no detection, and a note says so.
+
     Raises:
         OSError: If the file cannot be read.
         InputError: If it has the wrong form.
     """
     path = Path(path)
+    if path.suffix in DETECTION_SUFFIXES and path.is_file() and not path.stat().st_size:
+        return DetectionSet({}, (), (f"{path} is empty",))
     if path.suffix == ".json":
         from .activitynet_json import read_detections
     elif path.suffix == ".csv":

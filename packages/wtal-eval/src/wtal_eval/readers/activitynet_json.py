@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from ..dataset import DetectionSet, GroundTruth, choose_subset, ground_truth_by_name
+from ..dataset import DetectionSet, GroundTruth, choose_subset, ground_truth_by_name, subset_notes
 from ..intervals import Detections, FloatArray, InputError
 
 GROUND_TRUTH_KEY = "database"
@@ -57,7 +57,7 @@ class _DetectionFile(msgspec.Struct):
 def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
     """Read one subset of a ground-truth file; see `wtal_eval.read_ground_truth`."""
     content = path.read_bytes()
-    with _explained(str(path)):
+    with _explained(str(path), content):
         database = msgspec.json.decode(content, type=_GroundTruthFile).database
     return _ground_truth(_decoded(database, _Video, content, str(path), GROUND_TRUTH_KEY), subset, str(path))
 
@@ -70,7 +70,7 @@ def ground_truth_from_object(content: Mapping[str, Any], subset: str | None = No
 def read_detections(path: Path) -> DetectionSet:
     """Read a detection file; see `wtal_eval.read_detections`."""
     content = path.read_bytes()
-    with _explained(str(path)):
+    with _explained(str(path), content):
         results = msgspec.json.decode(content, type=_DetectionFile).results
     with _without_collection():
         return _detections(_decoded(results, list[_Detection], content, str(path), DETECTIONS_KEY), str(path))
@@ -92,21 +92,38 @@ def _decoded(
         except msgspec.ValidationError as error:
             raise InputError(f"{where}: {_inside(error, key, name)}") from None
         except (msgspec.DecodeError, UnicodeDecodeError):
-            with _explained(where):
+            with _explained(where, content):
                 msgspec.json.decode(content)  # raises again, with the position in the whole file
             raise
         yield name, video
 
 
 def _converted(content: Mapping[str, Any], kind: type[T], where: str, key: str) -> Iterator[tuple[str, T]]:
+    if not isinstance(content, Mapping):
+        raise InputError(
+            f"{where}: Expected `object`, got `{type(content).__name__}`; files are for `read_ground_truth` and `read_detections`"
+        )
     if key not in content:
-        raise InputError(f"{where}: Object missing required field `{key}`")
+        raise InputError(f"{where}: Object missing required field `{key}`; plain arrays need `classes`")
+    if not isinstance(content[key], Mapping):
+        raise InputError(f"{where}: Expected `object`, got `{type(content[key]).__name__}` - at `{key}`")
     for name, part in content[key].items():
+        if not isinstance(name, str):
+            raise InputError(f"{where}: Expected `str`, got `{type(name).__name__}` - at the key {name!r} of `{key}`")
         try:
-            video = msgspec.convert(part, kind)
+            video = msgspec.convert(msgspec.to_builtins(part, enc_hook=_plain), kind)
         except msgspec.ValidationError as error:
             raise InputError(f"{where}: {_inside(error, key, name)}") from None
+        except TypeError as error:
+            raise InputError(f"{where}: {error} - at `{key}[{name!r}]`") from None
         yield name, video
+
+
+def _plain(value: object) -> object:
+    """What numpy computed, as the objects that JSON would have given."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
 class _Vocabulary(dict[str, int]):
@@ -119,7 +136,8 @@ class _Vocabulary(dict[str, int]):
 
 def _ground_truth(videos: Iterable[tuple[str, _Video]], subset: str | None, where: str) -> GroundTruth:
     database = dict(videos)
-    subset = choose_subset(Counter(video.subset for video in database.values()), subset, where)
+    sizes = Counter(video.subset for video in database.values())
+    subset = choose_subset(sizes, subset, where)
     rows = {}
     for name, video in database.items():
         if video.subset == subset:
@@ -128,7 +146,7 @@ def _ground_truth(videos: Iterable[tuple[str, _Video]], subset: str | None, wher
             start = _numbers([row.segment.start for row in video.annotations], place)
             end = _numbers([row.segment.end for row in video.annotations], place)
             rows[name] = (labels, start, end)
-    return ground_truth_by_name(rows)
+    return ground_truth_by_name(rows, subset_notes(sizes, subset))
 
 
 def _detections(videos: Iterable[tuple[str, list[_Detection]]], where: str) -> DetectionSet:
@@ -159,13 +177,27 @@ def _numbers(values: list[float | str], place: str) -> FloatArray:
 
 
 @contextmanager
-def _explained(where: str) -> Iterator[None]:
+def _explained(where: str, content: bytes) -> Iterator[None]:
     try:
         yield
     except msgspec.ValidationError as error:
-        raise InputError(f"{where}: {str(error).replace('$.', '')}") from None
+        message = str(error).replace("$.", "")
+        for wanted, other in ((GROUND_TRUTH_KEY, DETECTIONS_KEY), (DETECTIONS_KEY, GROUND_TRUTH_KEY)):
+            if message == f"Object missing required field `{wanted}`" and f'"{other}"'.encode() in content:
+                message += f", but it has `{other}`: detections come first, ground truth second"
+        raise InputError(f"{where}: {message}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{where}: {error}") from None
+        raise InputError(f"{where}: {_with_position(error, content)}") from None
+
+
+def _with_position(error: msgspec.DecodeError | UnicodeDecodeError, content: bytes) -> str:
+    if isinstance(error, UnicodeDecodeError):  # its position is one inside a string
+        try:
+            content.decode()
+        except UnicodeDecodeError as whole:
+            return f"not UTF-8: {whole.reason} (byte {whole.start})"
+    message = str(error)
+    return message if "(byte " in message else f"{message} (byte {len(content)})"
 
 
 def _inside(error: msgspec.ValidationError, key: str, name: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..dataset import DetectionSet, GroundTruth, choose_subset, ground_truth_by_name
+from ..dataset import DetectionSet, GroundTruth, choose_subset, ground_truth_by_name, subset_notes
 from ..intervals import Detections, InputError
 
 
@@ -29,8 +29,10 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
             labels.append(row["label"])
             starts.append(_number(row, "start", where))
             ends.append(_number(row, "end", where))
-    chosen = choose_subset(Counter(subsets.values()), subset, str(path))
-    return ground_truth_by_name({video: rows for video, rows in videos.items() if subsets[video] == chosen})
+    sizes = Counter(subsets.values())
+    chosen = choose_subset(sizes, subset, str(path))
+    rows_of_subset = {video: rows for video, rows in videos.items() if subsets[video] == chosen}
+    return ground_truth_by_name(rows_of_subset, subset_notes(sizes, chosen))
 
 
 def read_detections(path: Path) -> DetectionSet:

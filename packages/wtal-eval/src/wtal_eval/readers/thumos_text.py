@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..dataset import AMBIGUOUS_LABEL, DetectionSet, GroundTruth, choose_subset, ground_truth_by_name
+from ..dataset import AMBIGUOUS_LABEL, DetectionSet, GroundTruth, choose_subset, ground_truth_by_name, subset_notes
 from ..intervals import Detections, InputError
 
 CLASS_LIST = "detclasslist.txt"
@@ -32,7 +32,8 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
         for file in path.glob(f"{name}_*.txt"):
             found = sizes.setdefault(file.stem.removeprefix(f"{name}_"), set())
             found.update(video for _, (video, *_) in _rows(file, "video start end"))
-    subset = choose_subset({name: len(videos) for name, videos in sizes.items()}, subset, str(path))
+    counts = {name: len(videos) for name, videos in sizes.items()}
+    subset = choose_subset(counts, subset, str(path))
     videos: dict[str, tuple[list[str], list[float], list[float]]] = {}
     names = [*numbers.values()]
     if (path / f"{AMBIGUOUS_LABEL}_{subset}.txt").exists():  # only the test subset has one
@@ -43,7 +44,7 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
             labels.append(name)
             starts.append(_number(start, where))
             ends.append(_number(end, where))
-    return replace(ground_truth_by_name(videos), class_numbers=numbers)
+    return replace(ground_truth_by_name(videos, subset_notes(counts, subset)), class_numbers=numbers)
 
 
 def read_detections(path: Path) -> DetectionSet:
