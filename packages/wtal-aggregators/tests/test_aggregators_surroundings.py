@@ -9,6 +9,7 @@ import pytest
 import torch
 import wtal_aggregators as wa
 from conftest import NEEDS_NUMBA
+from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 from wtal_aggregators import _quadrature
 
@@ -62,6 +63,28 @@ def test_per_sample_and_second_derivatives(inputs):
     torch.testing.assert_close(tangents, per_sample.sum())
     # transforms leave nothing behind
     torch.testing.assert_close(wa.marginalized_average(x, p), torch.func.vmap(wa.marginalized_average)(x, p))
+
+
+def test_forward_mode(inputs):
+    x, p = (z.detach() for z in inputs[:2])
+    direction = torch.linspace(-1, 1, p.numel(), dtype=p.dtype, device=p.device).view_as(p)
+    for f in (lambda p: wa.marginalized_average(x, p), wa.marginalized_average_coefficients):
+        with forward_ad.dual_level():
+            tangent = forward_ad.unpack_dual(f(forward_ad.make_dual(p, direction))).tangent
+        torch.testing.assert_close(tangent, torch.func.jvp(f, (p,), (direction,))[1])
+
+
+def test_batched_gradients(inputs):
+    x, p, mask = inputs
+    pooled = wa.marginalized_average(x, p, mask)
+    directions = torch.eye(pooled.numel(), dtype=p.dtype, device=p.device).view(-1, *pooled.shape)
+
+    def back(g, **options):
+        return torch.autograd.grad(pooled, (x, p), g, retain_graph=True, **options)
+
+    expected = tuple(map(torch.stack, zip(*map(back, directions), strict=True)))
+    torch.testing.assert_close(back(directions, is_grads_batched=True), expected)
+    torch.testing.assert_close(torch.func.vmap(back)(directions), expected)
 
 
 def test_autocast(inputs, device):
@@ -151,6 +174,22 @@ except ImportError as error:
 """
     message = "wtal_aggregators.reference needs numba: pip install 'wtal-aggregators[reference]'"
     assert python(code) == f"[0.5, 0.5]\n{message}\n"
+
+
+def test_works_with_a_numba_that_cannot_be_imported(tmp_path):
+    (tmp_path / "numba.py").write_text("raise ImportError('Numba needs another NumPy')", encoding="utf-8")
+    code = f"""
+import sys, warnings
+sys.path.insert(0, {str(tmp_path)!r})
+import torch, wtal_aggregators as wa
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for _ in range(2):
+        print(wa.marginalized_average_coefficients(torch.ones(2)).tolist())
+print(*[warning.message for warning in caught])
+"""
+    message = "MAA runs as torch operators, since numba cannot be imported: Numba needs another NumPy"
+    assert python(code) == f"[0.5, 0.5]\n[0.5, 0.5]\n{message}\n"
 
 
 def test_import_costs_little_beyond_torch():

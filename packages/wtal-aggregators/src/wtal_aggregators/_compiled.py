@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,11 @@ def _kernels() -> Kernels | None:
     """Import numba, which takes half a second; the first calls ever also compile, seconds, into numba's cache."""
     if find_spec("numba") is None:
         return None
-    import numba
+    try:
+        import numba
+    except ImportError as error:  # as where numpy is too new for it
+        warnings.warn(f"MAA runs as torch operators, since numba cannot be imported: {error}", stacklevel=2)
+        return None
 
     # The sum over nodes may be reordered, hence vectorised, and division by zero gives inf as it does in torch.
     compiler = functools.partial(numba.njit, error_model="numpy", fastmath={"reassoc", "contract"}, nogil=True)

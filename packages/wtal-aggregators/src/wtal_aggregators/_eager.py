@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 
 def is_eager(*tensors: Tensor) -> bool:
-    """Whether nothing but autograd watches: no compiler, tracer, `torch.func` transform, dispatch mode or subclass."""
+    """Whether nothing but reverse-mode autograd watches: no compiler, tracer, transform, dispatch mode or subclass."""
     return not (
         torch.compiler.is_compiling()
         or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         or _transforms_active()
         or _dispatch_modes()
-        or any(type(tensor) not in (Tensor, nn.Parameter) for tensor in tensors)
+        or _forward_mode_level() >= 0
+        or any(type(tensor) not in (Tensor, nn.Parameter) or _is_batched(tensor) for tensor in tensors)
     )
 
 
@@ -26,3 +28,10 @@ def autocasts(tensor: Tensor) -> bool:
 # PyTorch asks itself these but does not publish them. Should they go, plain operators serve every call.
 _transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
 _dispatch_modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: True)
+_is_batched = getattr(  # by autograd.grad(is_grads_batched=True)
+    getattr(torch._C, "_functorch", None), "is_legacy_batchedtensor", lambda _: True
+)
+
+
+def _forward_mode_level() -> int:
+    return getattr(forward_ad, "_current_level", 0)

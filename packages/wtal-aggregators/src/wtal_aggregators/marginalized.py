@@ -187,8 +187,11 @@ def _row_times(row: Tensor, matrix: Tensor) -> Tensor:
 
 def _gradient(p: Tensor, g: Tensor) -> Tensor:
     """dJ/dp, given g = dJ/dlambda."""
-    if torch.is_grad_enabled():  # it will be differentiated in its turn
-        gradient: Tensor = torch.autograd.grad(_transparent_coefficients(p), p, g.to(p.dtype), create_graph=True)[0]
+    again = torch.is_grad_enabled()  # it will be differentiated in its turn
+    if again or not is_eager(p, g):
+        with torch.enable_grad():
+            weights = _transparent_coefficients(p)
+        gradient: Tensor = torch.autograd.grad(weights, p, g.to(p.dtype), create_graph=again)[0]
         return gradient
     return _fast_gradient(p, g)
 
