@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 from naive import brute_force_coefficients
+from wtal_aggregators import marginalized_average, marginalized_average_coefficients
 
 pytest.importorskip("numba", reason="numba is not installed")
 from wtal_aggregators import reference
@@ -46,7 +47,23 @@ def test_differentiates_once(random):
         torch.autograd.grad(pooled.sum(), p, create_graph=True)
 
 
-def test_other_devices_are_refused():
-    message = "the reference computes on the CPU, but features are on meta"
+@pytest.mark.parametrize(
+    "shapes", [((1, 5, 2), (3, 5), (5,)), ((2, 1, 5, 2), (2, 3, 5), (3, 5)), ((5, 2), (5,), (4, 5))]
+)
+def test_leading_dimensions_broadcast(shapes, random):
+    x = torch.randn(shapes[0], dtype=torch.float64, generator=random, requires_grad=True)
+    p = torch.rand(shapes[1], dtype=torch.float64, generator=random, requires_grad=True)
+    mask = torch.rand(shapes[2], generator=random) < 0.7
+    aggregator = reference.MarginalizedAverageReference()
+    torch.testing.assert_close(aggregator(x, p, mask), marginalized_average(x, p, mask))
+    torch.testing.assert_close(aggregator.coefficients(p, mask), marginalized_average_coefficients(p, mask))
+    assert torch.autograd.gradcheck(lambda x, p: aggregator(x, p, mask), (x, p))
+
+
+@pytest.mark.parametrize(("devices", "name"), [(("meta", "cpu"), "features are"), (("cpu", "meta"), "attention is")])
+def test_other_devices_are_refused(devices, name):
+    message = f"the reference computes on the CPU, but {name} on meta"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        reference.marginalized_average_reference(torch.empty(2, 3, 4, device="meta"), torch.empty(2, 3, device="meta"))
+        reference.marginalized_average_reference(
+            torch.empty(2, 3, 4, device=devices[0]), torch.empty(2, 3, device=devices[1])
+        )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from wtal_aggregators._arguments import check_features
+from wtal_aggregators._arguments import check_attention, check_features
 from wtal_aggregators.pooling import LinearAggregator, attention_coefficients
 
 try:
@@ -31,7 +31,7 @@ def marginalized_average_reference(features: Tensor, attention: Tensor, mask: Te
 
     Args:
         features: (..., T, D), floating point, on the CPU. Padding may hold any finite value.
-        attention: (..., T) in [0, 1], with the features' leading dimensions.
+        attention: (..., T) in [0, 1], on the CPU. The leading dimensions broadcast.
         mask: (..., T) bool, True on real snippets; None if all are.
 
     Returns:
@@ -43,10 +43,15 @@ def marginalized_average_reference(features: Tensor, attention: Tensor, mask: Te
         RuntimeError: In a backward pass with `create_graph=True`.
     """
     check_features(features, attention)
-    if features.device.type != "cpu":
-        raise ValueError(f"the reference computes on the CPU, but features are on {features.device}")
-    p = attention_coefficients(attention, mask).expand(features.shape[:-1])
-    pooled: Tensor = _Reference.apply(features, p)  # type: ignore[no-untyped-call]
+    for name, tensor in (("features are", features), ("attention is", attention)):
+        if tensor.device.type != "cpu":
+            raise ValueError(f"the reference computes on the CPU, but {name} on {tensor.device}")
+    p = attention_coefficients(attention, mask)
+    check_features(features, p)  # the mask may have added leading dimensions
+    leading = torch.broadcast_shapes(features.shape[:-2], p.shape[:-1])  # type: ignore[no-untyped-call]
+    pooled: Tensor = _Reference.apply(  # type: ignore[no-untyped-call]
+        features.expand(*leading, *features.shape[-2:]), p.expand(*leading, p.shape[-1])
+    )
     return pooled
 
 
@@ -55,8 +60,8 @@ class MarginalizedAverageReference(LinearAggregator):
 
     def coefficients(self, attention: Tensor, mask: Tensor | None = None) -> Tensor:
         """The weights (..., T) of the snippets: what the recurrence makes of one-hot features, O(T^3)."""
-        one_hot = torch.eye(attention.shape[-1], dtype=attention.dtype)
-        return marginalized_average_reference(one_hot.expand(*attention.shape, -1), attention, mask)
+        check_attention(attention, mask)
+        return marginalized_average_reference(torch.eye(attention.shape[-1], dtype=attention.dtype), attention, mask)
 
     def forward(self, features: Tensor, attention: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pool features (..., T, D) under attention (..., T) and mask (..., T) to (..., D)."""
