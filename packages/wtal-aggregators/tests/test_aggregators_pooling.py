@@ -170,6 +170,27 @@ def test_gradients(aggregator):
             TypeError,
             "attention must be floating point, not torch.bool",
         ),
+        (
+            [[[0.5]]],
+            torch.zeros(2, 3),
+            None,
+            TypeError,
+            "features must be a torch.Tensor, not builtins.list",
+        ),
+        (
+            torch.zeros(2, 3, 4),
+            [0.5, 0.5, 0.5],
+            None,
+            TypeError,
+            "attention must be a torch.Tensor, not builtins.list",
+        ),
+        (
+            torch.zeros(2, 3, 4),
+            torch.zeros(2, 3),
+            [True, True, False],
+            TypeError,
+            "mask must be a torch.Tensor, not builtins.list",
+        ),
     ],
 )
 def test_bad_arguments(aggregator, x, a, mask, error, message):
@@ -231,5 +252,20 @@ def test_bad_maps():
     message = "mask (2, 4, 5) and attention (2, 1, 4, 5) do not fit: expected (..., 1, H, W) for both"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         wa.WeightedSum2d()(torch.zeros(2, 3, 4, 5), torch.zeros(2, 1, 4, 5), torch.ones(2, 4, 5, dtype=torch.bool))
-    with pytest.raises(ValueError, match=re.escape("attention must lie in [0, 1], but attention[0, 0] is 2")):
-        wa.MarginalizedAverage2d(validate=True)(torch.zeros(1, 3, 1, 1), torch.full((1, 1, 1, 1), 2.0))
+    message = "the leading dimensions of features (2, 3, 4, 5) and attention (3, 1, 4, 5) do not broadcast"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        wa.WeightedSum2d()(torch.zeros(2, 3, 4, 5), torch.zeros(3, 1, 4, 5))
+    message = "the leading dimensions of mask (3, 1, 4, 5) and attention (2, 1, 4, 5) do not broadcast"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        wa.WeightedSum2d()(torch.zeros(2, 3, 4, 5), torch.zeros(2, 1, 4, 5), torch.ones(3, 1, 4, 5, dtype=torch.bool))
+    with pytest.raises(TypeError, match=r"^mask must be a torch\.Tensor, not builtins\.bool$"):
+        wa.WeightedSum2d()(torch.zeros(2, 3, 4, 5), torch.zeros(2, 1, 4, 5), True)
+
+
+def test_a_value_is_named_by_its_place_on_the_map():
+    a = torch.full((2, 1, 4, 5), 0.5)
+    a[1, 0, 2, 3] = 2
+    message = "attention must lie in [0, 1], but attention[1, 0, 2, 3] is 2"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        wa.MarginalizedAverage2d(validate=True)(torch.zeros(2, 3, 4, 5), a)
+    wa.MarginalizedAverage2d(validate=True)(torch.zeros(2, 3, 4, 5), a, a <= 1)

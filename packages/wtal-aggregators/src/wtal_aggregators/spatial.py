@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from wtal_aggregators._arguments import check_broadcast, check_probabilities, check_tensor
 from wtal_aggregators.marginalized import marginalized_average
 from wtal_aggregators.pooling import attention_coefficients, weighted_sum
 
@@ -17,8 +18,13 @@ def as_sequences(features: Tensor, attention: Tensor, mask: Tensor | None) -> tu
         mask: (..., 1, H, W) or None.
 
     Raises:
-        ValueError: If the shapes are not these.
+        ValueError: If the shapes are not these, or their leading dimensions do not broadcast.
+        TypeError: If an argument is no tensor.
     """
+    check_tensor("features", features)
+    check_tensor("attention", attention)
+    if mask is not None:
+        check_tensor("mask", mask)
     places = features.shape[-2:]
     if features.ndim < 3 or attention.ndim < 3 or attention.shape[-3:] != (1, *places):
         raise ValueError(
@@ -30,6 +36,9 @@ def as_sequences(features: Tensor, attention: Tensor, mask: Tensor | None) -> tu
             f"mask {tuple(mask.shape)} and attention {tuple(attention.shape)} do not fit: "
             "expected (..., 1, H, W) for both"
         )
+    for name, tensor in (("features", features), ("mask", mask)):
+        if tensor is not None:
+            check_broadcast(name, tensor.shape, tensor.shape[:-3], attention, attention.shape[:-3])
     return features.flatten(-2).transpose(-1, -2), _flat(attention), None if mask is None else _flat(mask)
 
 
@@ -46,7 +55,10 @@ class MarginalizedAverage2d(nn.Module):
 
     def forward(self, features: Tensor, attention: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pool features (..., D, H, W) under attention and mask (..., 1, H, W) to (..., D)."""
-        return marginalized_average(*as_sequences(features, attention, mask), validate=self.validate)
+        sequences = as_sequences(features, attention, mask)
+        if self.validate:
+            check_probabilities(attention, mask)
+        return marginalized_average(*sequences)
 
 
 class WeightedSum2d(nn.Module):
