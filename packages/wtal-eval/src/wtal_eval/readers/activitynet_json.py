@@ -100,9 +100,8 @@ def _decoded(
 
 def _converted(content: Mapping[str, Any], kind: type[T], where: str, key: str) -> Iterator[tuple[str, T]]:
     if not isinstance(content, Mapping):
-        raise InputError(
-            f"{where}: Expected `object`, got `{type(content).__name__}`; files are for `read_ground_truth` and `read_detections`"
-        )
+        hint = "files are for `read_ground_truth` and `read_detections`"
+        raise InputError(f"{where}: Expected `object`, got `{type(content).__name__}`; {hint}")
     if key not in content:
         raise InputError(f"{where}: Object missing required field `{key}`; plain arrays need `classes`")
     if not isinstance(content[key], Mapping):
