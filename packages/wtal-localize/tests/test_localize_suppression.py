@@ -25,6 +25,7 @@ def way(request):
             patch.setattr(compiled, "SMALL", np.inf)
             patch.setattr(compiled, "PATIENCE", np.inf)
             patch.setattr(suppression._keep, "machine_code", None)
+            patch.setattr(suppression._sorted, "machine_code", None)
             patch.setattr(suppression._weaken, "machine_code", None)
         else:
             patch.setattr(compiled, "SMALL", -1)

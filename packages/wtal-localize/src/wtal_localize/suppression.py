@@ -156,8 +156,10 @@ def _detections(start: ArrayLike, end: ArrayLike, score: ArrayLike, label: Array
 def _greedy(detections: Detections, threshold: float, across_classes: bool = False) -> IntArray:
     label, start, end, _ = detections
     group = np.zeros_like(label) if across_classes else label
-    by_time = np.argsort(start)
-    by_time = by_time[np.argsort(group[by_time], kind="stable")]
+    by_time = np.arange(len(group))
+    if not _sorted(group, start):  # as proposers give them, they are; looking is cheaper than sorting
+        by_time = np.argsort(start)
+        by_time = by_time[np.argsort(group[by_time], kind="stable")]
     return _keep(_rank(detections), by_time, group, start, end, threshold)
 
 
@@ -190,6 +192,15 @@ def _rank(detections: Detections) -> IntArray:
 
 
 @Compiled
+def _sorted(group: IntArray, start: FloatArray) -> bool:
+    """Whether intervals are sorted by group, then start."""
+    for i in range(1, len(group)):
+        if group[i] < group[i - 1] or (group[i] == group[i - 1] and start[i] < start[i - 1]):
+            return False
+    return True
+
+
+@Compiled
 def _keep(
     ranked: IntArray, by_time: IntArray, group: IntArray, start: FloatArray, end: FloatArray, threshold: float
 ) -> IntArray:
@@ -202,6 +213,7 @@ def _keep(
     gone = np.zeros(N, np.bool_)
     kept = np.empty(N, np.int64)
     count = 0
+    nearly = threshold * (1 - 1e-12)  # spares most pairs the slow division
     for best in ranked:
         i = position[best]
         if gone[i]:
@@ -216,13 +228,15 @@ def _keep(
         j = i - 1
         while j >= 0 and group[j] == group[i] and start[j] > earliest:
             inner = min(end[i], end[j]) - start[i]
-            if inner / (length + (end[j] - start[j]) - inner) > threshold:
+            union = length + (end[j] - start[j]) - inner
+            if inner > nearly * union and inner / union > threshold:
                 gone[j] = True
             j -= 1
         j = i + 1
         while j < N and group[j] == group[i] and start[j] < end[i]:
             inner = min(end[i], end[j]) - start[j]
-            if inner / (length + (end[j] - start[j]) - inner) > threshold:
+            union = length + (end[j] - start[j]) - inner
+            if inner > nearly * union and inner / union > threshold:
                 gone[j] = True
             j += 1
     return kept[:count]
