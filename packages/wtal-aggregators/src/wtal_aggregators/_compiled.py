@@ -88,16 +88,16 @@ class Kernels:
     def coefficients(self, p: Tensor, rule: Rule) -> Tensor:
         """Lambda (..., T), float32 or float64, for p (..., T)."""
         rows = _rows(p, p.dtype)
-        out = torch.empty(p.shape, dtype=_precision(p.dtype))
-        self._coefficients(rows, *_arrays(rule), out.numpy().reshape(rows.shape))
-        return out
+        out = _empty_like(rows)
+        self._coefficients(rows, *_arrays(rule), out)
+        return torch.from_numpy(out.reshape(p.shape))
 
     def gradient(self, p: Tensor, g: Tensor, rule: Rule) -> Tensor:
         """dJ/dp (..., T), float32 or float64, given g = dJ/dlambda (..., T)."""
         rows = _rows(p, p.dtype)
-        out = torch.empty(p.shape, dtype=_precision(p.dtype))
-        self._gradient(rows, _rows(g, p.dtype), *_arrays(rule), out.numpy().reshape(rows.shape))
-        return out
+        out = _empty_like(rows)
+        self._gradient(rows, _rows(g, p.dtype), *_arrays(rule), out)
+        return torch.from_numpy(out.reshape(p.shape))
 
 
 def kernels_for(p: Tensor) -> Kernels | None:
@@ -133,6 +133,12 @@ def _rows(values: Tensor, dtype: torch.dtype) -> Real:
     array = values.detach().to(_precision(dtype)).contiguous().numpy()
     rows: Real = array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
     return rows
+
+
+def _empty_like(rows: Real) -> Real:
+    import numpy as np  # which numba brings
+
+    return np.empty(rows.shape, rows.dtype)
 
 
 @functools.cache

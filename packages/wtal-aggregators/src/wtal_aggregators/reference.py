@@ -21,6 +21,8 @@ except ImportError as error:
     raise ImportError("wtal_aggregators.reference needs numba: pip install 'wtal-aggregators[reference]'") from error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Real = NDArray[np.float64]
@@ -68,7 +70,14 @@ class MarginalizedAverageReference(LinearAggregator):
         return marginalized_average_reference(features, attention, mask)
 
 
-@njit(cache=True)
+def _compiled_once(function: Callable[..., Any]) -> Any:
+    try:
+        return njit(cache=True)(function)
+    except RuntimeError:  # there is nowhere to write a cache
+        return njit(function)
+
+
+@_compiled_once
 def algorithm_1(x: Real, p: Real) -> Real:
     """Aggregate features x (T, D) under sampling probabilities p (T,)."""
     T, D = x.shape
@@ -86,7 +95,7 @@ def algorithm_1(x: Real, p: Real) -> Real:
     return pooled
 
 
-@njit(cache=True)
+@_compiled_once
 def reverse_of_algorithm_1(x: Real, p: Real, g: Real) -> tuple[Real, Real]:
     """Carry g (D,), the gradient at the result, back through `algorithm_1` to x (T, D) and p (T,).
 
