@@ -61,12 +61,13 @@ def main() -> None:
     a = attention()
     softmax, maa = wa.softmax_norm_coefficients(a), wa.marginalized_average_coefficients(a)
     highest = max(softmax.max().item(), maa.max().item())
-    rows = (
+    titles = (
         (f"weighted sum: the attention itself, adding up to {a.sum():.1f}", a, 1.0),
         (f"softmax: adding up to 1, {softmax[a == 0].sum():.0%} of it where the attention is zero", softmax, highest),
         (f"marginalized average: adding up to {maa.sum():.2f}, nothing where the attention is zero", maa, highest),
     )
-    height = len(rows) * (HEIGHT + GAP) + 8
+    rows = [(f"{title}; highest bar {weights.max():.3f}", weights, limit) for title, weights, limit in titles]
+    height = len(rows) * (HEIGHT + GAP) + 22
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
         'font-family="sans-serif" font-size="14">',
@@ -74,6 +75,8 @@ def main() -> None:
     ]
     for index, (title, weights, limit) in enumerate(rows):
         lines += panel(index * (HEIGHT + GAP) + GAP - 6, title, weights, limit)
+    seconds = f"0 to {len(a) * SNIPPET:.0f} seconds, a bar per {SNIPPET} s"
+    lines.append(f'<text x="{WIDTH - LEFT}" y="{height - 6}" text-anchor="end">{seconds}</text>')
     lines.append("</svg>")
     Path(__file__).with_name("weights.svg").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
