@@ -32,6 +32,7 @@ def way(request):
             nms([0], [1], [1])  # compile before anything is timed
             soft_nms([0], [1], [1])
             assert suppression._keep.machine_code is not None
+            assert suppression._sorted.machine_code is not None
             assert suppression._weaken.machine_code is not None
         yield request.param
 
