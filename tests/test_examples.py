@@ -1,11 +1,13 @@
-"""The example experiments name components and options that exist."""
+"""The example experiments, and the examples of every command's help, name components and options that exist."""
 
+import re
 from pathlib import Path
 
 import pytest
-from wtal_core import config
+from wtal_core import cli, config
 from wtal_core.plugins import discover
-from wtal_core.run import component_problems
+from wtal_core.rehearsal import component_problems
+from wtal_core.sweep import combinations
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.toml"))
 
@@ -17,3 +19,20 @@ def test_example_is_valid(path):
 
 def test_there_are_examples():
     assert {"maan-thumos14", "maan-activitynet13"} <= {path.stem for path in EXAMPLES}
+
+
+COMMANDS = [command.callback for command in cli.app.registered_commands]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__module__)
+def test_the_example_of_a_command_can_be_typed(command):
+    (example,) = re.findall(r"Example: `wtal (.+)`", command.__doc__)
+    words = example.split()
+    assert command.__module__ == f"wtal_core.cli.{words[0]}"
+    experiment = config.load(EXAMPLES[0])
+    for option, value in zip(words, words[1:], strict=False):
+        if option == "--set":
+            experiment = config.configure(experiment, [value])
+        if option == "--grid":
+            experiment = config.configure(experiment, next(combinations([value])))
+    assert list(component_problems(experiment, discover())) == []

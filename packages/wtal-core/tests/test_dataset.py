@@ -230,7 +230,10 @@ def test_streams_may_differ_by_one_snippet_but_not_by_two(opened, problems, fold
 
 def test_a_missing_file_is_named_with_its_video_and_stream(problems, folder):
     (folder / "features" / "flow" / "v7.npy").unlink()
-    assert problems() == [f"video 'v7', stream 'flow': {folder}/features/flow/v7.npy: no such feature file"]
+    assert problems() == [
+        f"video 'v7', stream 'flow': {folder}/features/flow/v7.npy: no such feature file; "
+        "extract its features again or list it in data.exclude"
+    ]
 
 
 def test_missing_features_altogether(problems, folder):
@@ -239,7 +242,17 @@ def test_missing_features_altogether(problems, folder):
 
 def test_another_width_than_most_videos_have(problems, folder):
     replace(folder, "v3", np.ones((10, 5)))
-    assert problems() == ["video 'v3', stream 'rgb': D = 5 features, but most videos have 4"]
+    assert problems() == [
+        f"video 'v3', stream 'rgb' of {folder}/features: D = 5 features, but most videos have 4; "
+        "extract it again or list it in data.exclude"
+    ]
+
+
+def test_a_misspelt_stream_is_said_once(problems, folder):
+    assert problems("data.streams=['rgb','flo']") == [
+        f"stream 'flo': {folder}/features/flo: no such folder; this layout wants one folder per stream, with one .npy "
+        "file per video"
+    ]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -328,11 +341,13 @@ def test_validation_adds_what_only_reading_every_value_shows(fakes, tiny, folder
     replace(folder, "v1", array, "flow")
     video(folder, "v8", annotations=[{"label": "run"}])
     (folder / "features" / "rgb" / "v7.npy").unlink()
-    _, found = validation.validate(tiny, ["model.aggregator=stpm", "localization.proposer.fractoin=1"])
+    settings = ["model.aggregator=stpm", "localization.proposer.fractoin=1"]
+    _, found = validation.validate(tiny, settings, tiny.parent / "runs")
     assert [str(problem).replace(str(folder), "FOLDER") for problem in found] == [
-        "proposer 'threshold' has no option 'fractoin'; did you mean 'fraction'?",
         "unknown aggregator 'stpm'; known: maa (not installed: pip install wtal-aggregators)",
-        "video 'v7', stream 'rgb': FOLDER/features/rgb/v7.npy: no such feature file",
+        "proposer 'threshold' has no option 'fractoin'; did you mean 'fraction'?",
+        "video 'v7', stream 'rgb': FOLDER/features/rgb/v7.npy: no such feature file; "
+        "extract its features again or list it in data.exclude",
         "FOLDER/annotations.json: video 'v8' of subset 'validation' has no segment for run, "
         "so detections cannot be evaluated",
         "video 'v1', stream 'flow': nan at snippet 2, feature 1 of FOLDER/features; "

@@ -187,7 +187,19 @@ def test_hdf5_ignores_groups_and_datasets_of_another_layout(tmp_path):
 def test_hdf5_says_which_file_is_truncated(tmp_path, kept):
     path = write_hdf5(tmp_path / "f.h5", {("v", "rgb"): FEATURES})
     path.write_bytes(path.read_bytes()[:kept])
-    assert raised(ValueError, Hdf5File, path).startswith(f"{path}: not a readable HDF5 file: ")
+    said = raised(OSError, Hdf5File, path)
+    assert said.startswith(f"{path}: not a readable HDF5 file: ")
+    assert "\n" not in said
+
+
+def test_a_reader_of_the_other_layout_says_which_to_choose(tmp_path):
+    file = write_hdf5(tmp_path / "f.h5", {("v", "rgb"): FEATURES})
+    assert raised(OSError, Hdf5File, tmp_path) == (
+        f"{tmp_path}: a folder, but this reader wants an HDF5 file; for .npy files set data.reader = 'npy'"
+    )
+    assert raised(OSError, NpyFolder, file) == (
+        f"{file}: a file, but this reader wants a folder; for an HDF5 file set data.reader = 'hdf5'"
+    )
 
 
 def test_hdf5_says_which_dataset_cannot_be_read(tmp_path):

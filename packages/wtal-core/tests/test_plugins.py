@@ -233,7 +233,7 @@ def test_two_providers_of_one_name_conflict_only_when_it_is_asked_for(rivals):
     assert registry.find("aggregator", "only-a").target == "a:A"
     assert message(registry.find, "aggregator", "mean") == (
         "aggregator 'mean' is provided by alpha-pool 1.0 and beta-pool 2.0; disable one of them in the experiment: "
-        "disable_plugins = ['beta-pool']"
+        "disable_plugins = ['alpha-pool'] or disable_plugins = ['beta-pool']"
     )
 
 
@@ -395,3 +395,10 @@ def test_json_gives_programs_the_same(beside_a_broken_one):
     assert component in content["components"]
     (quarantined,) = content["quarantined"]
     assert quarantined["error"] == "ZeroDivisionError: division by zero"
+
+
+def test_any_exception_of_an_import_is_quarantined(install, healthy):
+    install("broken", {"_broken_plugin": "class Stop(BaseException): pass\nraise Stop('for no reason')"})
+    registry = discover()
+    assert registry.names("aggregator") == ["healthy"]
+    assert [plugin.error for plugin in registry.quarantined] == ["Stop: for no reason"]

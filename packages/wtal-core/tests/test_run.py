@@ -211,17 +211,14 @@ def test_a_setting_of_another_section_is_refused(wtal, done, command, setting, k
 
 
 def test_a_stream_that_is_not_trained_or_not_to_the_end(wtal, done):
+    finish = f"wtal train {done}/config.toml --out {done.parent} --seeds 0 --resume"
     flow = done / "checkpoints" / "flow.safetensors"
     tensors = flow.read_bytes()
     flow.unlink()
-    assert refused(wtal("localize", done)) == (
-        f"{flow}: stream 'flow' is not trained; finish it with: wtal train --resume"
-    )
+    assert refused(wtal("localize", done)) == (f"{flow}: stream 'flow' is not trained; finish it with: {finish}")
     assert rb"\"iteration\": 12" in tensors
     flow.write_bytes(tensors.replace(rb"\"iteration\": 12", rb"\"iteration\": 10"))
-    assert refused(wtal("localize", done)) == (
-        f"{flow}: training stopped at iteration 10; finish it with: wtal train --resume"
-    )
+    assert refused(wtal("localize", done)) == (f"{flow}: training stopped at iteration 10; finish it with: {finish}")
 
 
 def test_detections_that_are_missing_or_of_another_data_set(wtal, done):
@@ -259,6 +256,10 @@ def test_an_error_of_a_component_names_the_video(wtal, done, monkeypatch):
         raise ValueError("nothing to cut")
 
     monkeypatch.setattr(wtal_fakes.Runs, "__call__", refuse)
+    assert refused(wtal("localize", done)) == (
+        "proposer 'threshold' of wtal-fakes 1.0 fails on a small example: ValueError: nothing to cut"
+    )
+    monkeypatch.setattr("wtal_core.run.component_problems", lambda *_: [])
     assert refused(wtal("localize", done)) == "video 'v6': nothing to cut"
 
 
@@ -398,3 +399,72 @@ def test_any_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
         temporary.write_text("half")
         raise KeyboardInterrupt
     assert contents(tmp_path) == {"a.txt": b"old"}
+
+
+# Before training
+
+
+def test_a_nan_in_the_last_test_video_costs_no_training(wtal, tiny, out):
+    file = tiny.parent / "features" / "flow" / "v8.npy"
+    array = np.load(file)
+    array[2, 1] = np.nan
+    np.save(file, array)
+    assert refused(wtal("run", tiny, "--out", out)).startswith(
+        "video 'v8', stream 'flow': nan at snippet 2, feature 1 "
+    )
+    assert not (out / "seed-0" / "checkpoints").exists()
+
+
+def test_an_aggregator_of_another_width_is_blamed(wtal, tiny, out, monkeypatch):
+    import wtal_fakes
+
+    monkeypatch.setattr(wtal_fakes.Mean, "forward", lambda self, features, *_: features[:, 0, :2])
+    assert refused(wtal("train", tiny, "--out", out)) == (
+        "aggregator 'maa' of wtal-fakes 1.0 fails on a small example: ValueError: features (2, 6, 8) must give (2, 8), "
+        "got (2, 2)"
+    )
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "beginning"),
+    [
+        (
+            'model.decoder.sparsity="a"',
+            "decoder 'attention-pooling' of wtal-core 0.1.0 fails on a small example: TypeError: ",
+        ),
+        ("localization.activation=nothing", "unknown activation 'nothing'; "),
+    ],
+)
+def test_an_option_of_a_wrong_value_costs_no_training(wtal, tiny, out, setting, beginning):
+    assert refused(wtal("validate", tiny, "--set", setting)).startswith(beginning)
+    assert refused(wtal("run", tiny, "--out", out, "--set", setting)).startswith(beginning)
+    assert not out.exists()
+
+
+def test_validate_looks_at_the_output_directory(wtal, tiny, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert refused(wtal("validate", tiny, "--out", tmp_path / "file" / "runs")) == (
+        f"{tmp_path}/file/runs: cannot write here: {tmp_path}/file is not a directory; choose another directory"
+    )
+    assert wtal("validate", tiny, "--out", tmp_path / "new" / "runs").code == 0
+    assert not (tmp_path / "new").exists()
+
+
+def test_resuming_does_not_mind_other_localization_settings(wtal, tiny, done, out):
+    assert wtal("localize", done, "--set", "localization.fusion=attention").code == 0
+    assert wtal("run", tiny, "--out", out, "--resume").code == 0
+    assert 'fusion = "activations"' in (done / "config.toml").read_text()
+
+
+def test_a_test_subset_without_annotations_cannot_be_evaluated(wtal, tiny, out):
+    def clear(content):
+        for video in content["database"].values():
+            if video["subset"] == "validation":
+                video["annotations"] = []
+
+    edit_json(tiny.parent / "annotations.json", clear)
+    assert refused(wtal("run", tiny, "--out", out)) == (
+        f"{tiny.parent}/annotations.json: subset 'validation' has no annotation at all, so "
+        "detections cannot be evaluated"
+    )

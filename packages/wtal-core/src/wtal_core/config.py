@@ -76,7 +76,7 @@ class Training(Table, frozen=True):
     weight_decay: NonNegative = 0.0  #: Adam's coupled L2; the papers list none
     standardize: bool = True  #: features by the mean and deviation of the training subset; ours
     feature_dropout: Probability = 0.5  #: ours; small data needs it
-    checkpoint_every: PositiveInt = 500  #: iterations
+    checkpoint_every: PositiveInt = 100  #: iterations
 
 
 class Localization(Table, frozen=True):
@@ -143,10 +143,11 @@ def examine(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment | None
     experiment, problems = _decode(table, str(path))
     if experiment is None:
         return None, problems
-    try:
-        experiment = configure(experiment, settings)
-    except WtalError as error:
-        problems.append(error)
+    for setting in settings:
+        try:
+            experiment = configure(experiment, [setting])
+        except WtalError as error:
+            problems.append(error)
     here = path.resolve().parent
     data = experiment.data
     paths = {"annotations": str(here / data.annotations), "features": str(here / data.features)}

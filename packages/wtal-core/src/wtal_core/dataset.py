@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -45,7 +45,7 @@ class Dataset:
         try:
             features = np.array(self.store.read(video.name, stream, rows), dtype=np.float32)
         except (OSError, ValueError) as error:
-            raise DataError(f"video {video.name!r}, stream {stream!r}: {error}") from error
+            raise _unreadable(video, stream, error) from error
         finite = np.isfinite(features)
         if not finite.all():
             row, column = np.argwhere(~finite)[0]
@@ -122,7 +122,14 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
     except OSError as error:
         raise DataError(str(error)) from error
     problems = list(_label_problems(data, classes, training, test))
-    widths: dict[str, dict[str, int]] = {stream: {} for stream in data.streams}
+    widths: dict[str, dict[str, int]] = {}
+    for stream in data.streams:
+        try:
+            if not store.names(stream):
+                raise OSError(f"{data.features}: no features of this stream")
+            widths[stream] = {}
+        except (OSError, ValueError) as error:
+            problems.append(DataError(f"stream {stream!r}: {error}"))
     for video in _distinct(training, test):
         problems += _feature_problems(data, store, video, widths)
     dims = {}
@@ -130,7 +137,10 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
         values, counts = np.unique(list(of_video.values()), return_counts=True)
         dims[stream] = int(values[counts.argmax()]) if len(values) else 0
         problems += [
-            DataError(f"video {name!r}, stream {stream!r}: D = {width} features, but most videos have {dims[stream]}")
+            DataError(
+                f"video {name!r}, stream {stream!r} of {data.features}: D = {width} features, but most videos have "
+                f"{dims[stream]}; extract it again or list it in data.exclude"
+            )
             for name, width in of_video.items()
             if width != dims[stream]
         ]
@@ -139,6 +149,11 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
 
 def segment_problems(dataset: Dataset) -> Iterator[WtalError]:
     """What keeps detections from being evaluated: test videos of which only the labels are known."""
+    if not any(video.instances for video in dataset.test):
+        yield DataError(
+            f"{dataset.data.annotations}: subset {dataset.data.test_subset!r} has no annotation at all, so detections "
+            "cannot be evaluated"
+        )
     for video in dataset.test:
         missing = sorted({instance.label for instance in video.instances if instance.segment is None})
         if missing:
@@ -148,14 +163,15 @@ def segment_problems(dataset: Dataset) -> Iterator[WtalError]:
             )
 
 
-def content_problems(dataset: Dataset) -> Iterator[WtalError]:
-    """Read every array and yield what is wrong with its values; slow on large data, so only validation asks for it."""
+def content_problems(dataset: Dataset, report: Callable[[str], None] = lambda _: None) -> Iterator[WtalError]:
+    """Read every array and yield what is wrong with its values; `report` hears of each finished video."""
     for video in _distinct(dataset.training, dataset.test):
         for stream in dataset.data.streams:
             try:
                 dataset.read(video, stream)
             except DataError as error:
                 yield error
+        report(video.name)
 
 
 def snippet_edges(grid: config.SnippetGrid | str, length: int, duration: float | None) -> FloatArray:
@@ -210,11 +226,11 @@ def _feature_problems(
     data: config.Data, store: FeatureStore, video: Video, widths: dict[str, dict[str, int]]
 ) -> Iterator[WtalError]:
     lengths = {}
-    for stream in data.streams:
+    for stream in widths:
         try:
             lengths[stream], widths[stream][video.name] = store.shape(video.name, stream)
         except (OSError, ValueError) as error:
-            yield DataError(f"video {video.name!r}, stream {stream!r}: {error}")
+            yield _unreadable(video, stream, error)
             continue
         problem = _length_problem(data.grid, lengths[stream], video.duration)
         if problem:
@@ -222,6 +238,12 @@ def _feature_problems(
     if lengths and max(lengths.values()) - min(lengths.values()) > 1:
         listed = ", ".join(f"{stream} {length}" for stream, length in lengths.items())
         yield DataError(f"video {video.name!r}: streams differ by more than one snippet: {listed}")
+
+
+def _unreadable(video: Video, stream: str, error: Exception) -> DataError:
+    return DataError(
+        f"video {video.name!r}, stream {stream!r}: {error}; extract its features again or list it in data.exclude"
+    )
 
 
 def _length_problem(grid: config.SnippetGrid | str, length: int, duration: float | None) -> str | None:

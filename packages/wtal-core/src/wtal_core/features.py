@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wtal_core.contracts import IntArray
+from wtal_core.errors import one_line
 
 _Array = TypeVar("_Array", NDArray[np.generic], h5py.Dataset)
 
@@ -25,6 +26,8 @@ class NpyFolder:
     """
 
     def __init__(self, path: Path) -> None:
+        if path.is_file():
+            raise OSError(f"{path}: a file, but this reader wants a folder; for an HDF5 file set data.reader = 'hdf5'")
         if not path.is_dir():
             raise OSError(f"{path}: no such folder of features")
         self.path = path
@@ -76,13 +79,16 @@ class Hdf5File:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if path.is_dir():
+            raise OSError(
+                f"{path}: a folder, but this reader wants an HDF5 file; for .npy files set data.reader = 'npy'"
+            )
         try:
             self._file = h5py.File(path, "r")
         except FileNotFoundError:
             raise OSError(f"{path}: no such feature file") from None
         except OSError as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"{path}: not a readable HDF5 file: {reason}") from error
+            raise OSError(f"{path}: not a readable HDF5 file: {one_line(error)}") from error
 
     def names(self, stream: str) -> list[str]:
         """The groups that have a dataset of this stream."""

@@ -37,6 +37,19 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_writable(path: Path) -> None:
+    """Make sure that a directory exists or could be made, without making it.
+
+    Raises:
+        RunError: a file is in the way, or the directory cannot be written.
+    """
+    existing = next(parent for parent in (path, *path.absolute().parents) if os.path.lexists(parent))
+    if not existing.is_dir():
+        raise RunError(f"{path}: cannot write here: {existing} is not a directory; choose another directory")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise RunError(f"{path}: cannot write here: no permission in {existing}; choose another directory")
+
+
 def write(path: Path, content: str | bytes) -> None:
     """Write a whole file at once.
 

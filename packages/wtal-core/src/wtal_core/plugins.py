@@ -94,9 +94,9 @@ class Registry:
             raise PluginError(f"{kind} {name!r} is provided twice by {found[0].origin}, through {entries}")
         if found:
             providers = " and ".join(str(component.origin) for component in found)
+            settings = " or ".join(f"disable_plugins = [{component.origin.distribution!r}]" for component in found)
             raise PluginError(
-                f"{kind} {name!r} is provided by {providers}; disable one of them in the experiment: "
-                f"disable_plugins = [{found[-1].origin.distribution!r}]"
+                f"{kind} {name!r} is provided by {providers}; disable one of them in the experiment: {settings}"
             )
         for plugin in self.quarantined:
             if any(c.kind == kind and c.name == name for c in plugin.components):
@@ -206,8 +206,10 @@ def _load(manager: pluggy.PluginManager, origin: Origin, entry: EntryPoint) -> t
         plugin = entry.load()
         hash(plugin)  # pluggy keeps plugins in sets
         name = manager.register(plugin, name=f"{origin.distribution}:{entry.name}")
+    except KeyboardInterrupt:
+        raise
     # Whatever a stranger's module does while it is imported, the others must go on.
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         return [], _describe(error)
     if name is None:
         return [], "its entry point is blocked"
@@ -222,7 +224,9 @@ def _load(manager: pluggy.PluginManager, origin: Origin, entry: EntryPoint) -> t
                 answers = [None]  # pluggy drops it, and a forgotten `return` with it
             for answer in answers:
                 components += _components(kind, hook, answer, origin)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             errors.append(_describe(error))
     return components, "; ".join(errors) or None
 

@@ -28,14 +28,15 @@ import torch
 
 from wtal_core import config, evaluation, localization
 from wtal_core.contracts import FloatArray
-from wtal_core.dataset import Dataset, open_dataset
-from wtal_core.errors import Problems, RunError, WtalError
+from wtal_core.dataset import Dataset, content_problems, open_dataset
+from wtal_core.errors import Problems, RunError
 from wtal_core.files import write
 from wtal_core.localization import Localized, Reading, VideoDetections
 from wtal_core.model import StreamModel, build_model, torch_device
 from wtal_core.plugins import Registry, discover
 from wtal_core.progress import Advance, Progress, Silent
 from wtal_core.readings import load_readings, save_readings
+from wtal_core.rehearsal import component_problems
 from wtal_core.training import Metric, checkpoint_iteration, load_checkpoint, train_stream
 
 SILENT = Silent()
@@ -72,21 +73,6 @@ def prepare(experiment: config.Experiment) -> tuple[Registry, Dataset]:
     return registry, open_dataset(experiment.data, registry)
 
 
-def component_problems(experiment: config.Experiment, registry: Registry) -> Iterator[WtalError]:
-    """Build every component once, so that a typo costs no training; yield what cannot be built."""
-    chosen = [(kind, getattr(experiment.localization, kind)) for kind in ("activation", "proposer", "suppressor")]
-    chosen += [("evaluator", evaluator) for evaluator in evaluation.evaluators(experiment).values()]
-    for kind, choice in chosen:
-        try:
-            registry.build(kind, *config.component(choice))
-        except WtalError as error:
-            yield error
-    try:
-        build_model(experiment, registry, feature_dim=1, num_classes=1, videos=())
-    except WtalError as error:
-        yield error
-
-
 def create(path: Path, experiment: config.Experiment, *, resume: bool = False) -> Run:
     """Start a run directory, or take up one that holds the same experiment.
 
@@ -112,7 +98,8 @@ def check_free(path: Path, experiment: config.Experiment, *, resume: bool) -> No
         return
     if not resume:
         raise RunError(f"{path} already holds a run; continue it with --resume, or choose another --out")
-    changed = config.differences(experiment, config.load(settled))
+    later = ("localization", "evaluation", "device")  # nothing that training depends on
+    changed = [k for k in config.differences(experiment, config.load(settled)) if k.partition(".")[0] not in later]
     if changed:
         raise RunError(f"{path} holds another experiment, which differs in {', '.join(changed)}; choose another --out")
 
@@ -139,7 +126,15 @@ def reopen(path: Path, settings: Sequence[str], section: str) -> Run:
 
 
 def train(run: Run, progress: Progress = SILENT) -> None:
-    """Train every stream's model into the run's checkpoints, or the rest of it if the run was interrupted."""
+    """Train every stream's model into the run's checkpoints, or the rest of it if the run was interrupted.
+
+    Every value of the features is looked at first: a NaN in the last test video must not cost a night of training.
+
+    Raises:
+        Problems: features hold NaN or infinity.
+        RunError: as `train_stream`.
+    """
+    _check_content(run, progress)
     for stream in run.experiment.data.streams:
         log = _metrics_log(run, stream)
         advance = progress.stage(f"train {stream}", run.experiment.training.iterations)
@@ -152,6 +147,18 @@ def train(run: Run, progress: Progress = SILENT) -> None:
         train_stream(run.dataset, stream, run.experiment, run.registry, run.checkpoint(stream), report)
 
 
+def _check_content(run: Run, progress: Progress) -> None:
+    iterations = run.experiment.training.iterations
+    checkpoints = [run.checkpoint(stream) for stream in run.experiment.data.streams]
+    if all(path.exists() and checkpoint_iteration(path) >= iterations for path in checkpoints):
+        return
+    advance = progress.stage("check features", len(run.dataset.training) + len(run.dataset.test))
+    done = itertools.count(1)
+    problems = list(content_problems(run.dataset, lambda name: advance(next(done), name)))
+    if problems:
+        raise Problems(problems)
+
+
 def load_models(run: Run) -> dict[str, StreamModel]:
     """The trained models of a run.
 
@@ -162,15 +169,20 @@ def load_models(run: Run) -> dict[str, StreamModel]:
     for stream in run.experiment.data.streams:
         path = run.checkpoint(stream)
         if not path.exists():
-            raise RunError(f"{path}: stream {stream!r} is not trained; finish it with: wtal train --resume")
+            raise RunError(f"{path}: stream {stream!r} is not trained; finish it with: {_finish(run)}")
         model = build_model(
             run.experiment, run.registry, run.dataset.feature_dims[stream], len(run.dataset.classes), videos=()
         )
         iteration = load_checkpoint(path, model, run.dataset.classes)
         if iteration < run.experiment.training.iterations:
-            raise RunError(f"{path}: training stopped at iteration {iteration}; finish it with: wtal train --resume")
+            raise RunError(f"{path}: training stopped at iteration {iteration}; finish it with: {_finish(run)}")
         models[stream] = model.to(torch_device(run.experiment)).eval()
     return models
+
+
+def _finish(run: Run) -> str:
+    """The command that takes up an interrupted training."""
+    return f"wtal train {run.path / 'config.toml'} --out {run.path.parent} --seeds {run.experiment.seed} --resume"
 
 
 def read(run: Run, subset: Literal["training", "test"], progress: Progress = SILENT) -> dict[str, list[Reading]]:
@@ -335,12 +347,12 @@ def _json(content: Any) -> str:
 
 
 def _environment(experiment: config.Experiment, registry: Registry) -> dict[str, Any]:
-    plugins = {component.origin.distribution for component in registry.components}
-    versions = {name: importlib.metadata.version(name) for name in sorted({"numpy", "torch", "wtal-core"} | plugins)}
+    versions = {name: importlib.metadata.version(name) for name in ("numpy", "torch", "wtal-core")}
+    versions |= {c.origin.distribution: c.origin.version for c in registry.components}
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": str(torch_device(experiment)),
         "threads": torch.get_num_threads(),
-        "versions": versions,
+        "versions": dict(sorted(versions.items())),
     }

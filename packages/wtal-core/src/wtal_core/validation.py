@@ -7,18 +7,23 @@ from pathlib import Path
 from wtal_core import config, dataset
 from wtal_core.dataset import Dataset
 from wtal_core.errors import Problems, WtalError
+from wtal_core.files import check_writable
 from wtal_core.model import torch_device
 from wtal_core.plugins import discover
-from wtal_core.run import component_problems
+from wtal_core.rehearsal import component_problems
 
 
-def validate(path: Path, settings: list[str]) -> tuple[Dataset | None, list[WtalError]]:
-    """Check an experiment file, its components, annotations, and every value of its features.
+def validate(path: Path, settings: list[str], out: Path) -> tuple[Dataset | None, list[WtalError]]:
+    """Check an experiment file, its components, annotations, every value of its features, and the output directory.
 
     Returns:
         The data set, if it could be opened, and all problems.
     """
     experiment, problems = config.examine(path, settings)
+    try:
+        check_writable(out)
+    except WtalError as error:
+        problems.append(error)
     if experiment is None:
         return None, problems
     opened: Dataset | None = None

@@ -10,7 +10,7 @@ def command(run: RunDirectory, settings: Settings = None) -> None:
 
     Activations are stored, so that doing it again with other thresholds runs no network.
 
-    Example: `wtal localize runs/maan/seed-0 --set localization.proposer.fraction=0.3`
+    Example: `wtal localize runs/maan/seed-0 --set localization.proposer.threshold=0.3`
     """
     from wtal_core import run as runs
     from wtal_core.progress import bars

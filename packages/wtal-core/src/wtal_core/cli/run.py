@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,12 +29,27 @@ def command(
     for path, seeded in planned(experiment, settings, seeds, out, resume):
         run = runs.create(path, seeded, resume=resume)
         run.dataset.ground_truth()  # fails before training if there is nothing to evaluate with
-        with bars() as progress:
+        with bars() as progress, resumable():
             runs.train(run, progress)
             runs.localize(run, progress)
         contents.append(runs.evaluate(run))
         print(f"{path}: done")
     print_evaluations({experiment.stem: contents})
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say how to go on after an interrupt."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("interrupted; the same command with --resume goes on from the last checkpoint", file=sys.stderr)
+        raise
+
+
+def run_folder(file: Path, out: Path | None) -> Path:
+    """Where an experiment's runs go, one folder per seed."""
+    return out or Path("runs") / file.stem
 
 
 def planned(
@@ -51,7 +69,7 @@ def planned(
         raise ConfigError(f"--seeds {seeds}: expected whole numbers with commas between, such as 0,1,2") from None
     if min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise ConfigError(f"--seeds {seeds}: seeds must be different numbers, none below 0")
-    folder = out or Path("runs") / file.stem
+    folder = run_folder(file, out)
     plan = [(folder / f"seed-{seed}", msgspec.structs.replace(experiment, seed=seed)) for seed in numbers]
     for path, seeded in plan:
         check_free(path, seeded, resume=resume)

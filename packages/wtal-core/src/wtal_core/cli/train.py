@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wtal_core.cli.options import ExperimentFile, Out, Resume, Seeds, Settings
-from wtal_core.cli.run import planned
+from wtal_core.cli.run import planned, resumable
 
 
 def command(
@@ -18,6 +18,6 @@ def command(
 
     for path, seeded in planned(experiment, settings, seeds, out, resume):
         run = runs.create(path, seeded, resume=resume)
-        with bars() as progress:
+        with bars() as progress, resumable():
             runs.train(run, progress)
         print(f"{path}: trained {', '.join(run.experiment.data.streams)}; next: wtal localize {path}")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from wtal_core.cli.options import ExperimentFile, Settings
+from wtal_core.cli.options import ExperimentFile, Out, Settings
+from wtal_core.cli.run import run_folder
 
 
-def command(experiment: ExperimentFile, settings: Settings = None) -> None:
-    """Check an experiment, its components, its annotations and every value of its features.
+def command(experiment: ExperimentFile, settings: Settings = None, out: Out = None) -> None:
+    """Check an experiment, its components, its annotations, every value of its features, and where its runs would go.
 
     Example: `wtal validate maan.toml --set data.features=/data/thumos14`
     """
     from wtal_core.errors import Problems
     from wtal_core.validation import validate
 
-    dataset, problems = validate(experiment, settings or [])
+    dataset, problems = validate(experiment, settings or [], run_folder(experiment, out))
     if problems:
         raise Problems(problems)
     assert dataset is not None  # nothing was wrong, so it was opened

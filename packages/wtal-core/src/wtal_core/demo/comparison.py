@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -32,15 +33,21 @@ def compare(
     advance = progress.stage("demo", len(tasks))
     contents = {}
     # Fresh processes, because a forked one inherits torch's threads in whatever state they were.
-    with ProcessPoolExecutor(min(os.cpu_count() or 1, len(tasks)), multiprocessing.get_context("spawn")) as pool:
+    workers = min(os.cpu_count() or 1, len(tasks))
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         futures = {
             pool.submit(_row, name, experiments.get(name, experiments["supervised"]), seed): (name, seed)
             for name, seed in tasks
         }
-        for done, future in enumerate(as_completed(futures), start=1):
-            name, seed = futures[future]
-            contents[name, seed] = future.result()
-            advance(done, f"{name}, seed {seed}")
+        try:
+            for done, future in enumerate(as_completed(futures), start=1):
+                name, seed = futures[future]
+                contents[name, seed] = future.result()
+                advance(done, f"{name}, seed {seed}")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return {name: [contents[name, seed] for seed in seeds] for name, _ in tasks}
 
 

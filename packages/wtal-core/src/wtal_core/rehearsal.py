@@ -1,0 +1,117 @@
+"""Rehearsal: every component built once and tried on a small example, so that a mistake costs no training."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from wtal_core import config, evaluation
+from wtal_core.contracts import Targets
+from wtal_core.dataset import Instances
+from wtal_core.errors import PluginError, WtalError, one_line
+from wtal_core.localization import VideoDetections
+from wtal_core.model import build_model
+from wtal_core.plugins import Registry
+
+B, T, D, C = 2, 6, 8, 2
+
+
+def component_problems(experiment: config.Experiment, registry: Registry) -> Iterator[WtalError]:
+    """Yield what cannot be built or fails on a small example, each with the name of the component."""
+    settings = experiment.localization
+    edges = np.arange(T + 1.0)
+    maps = np.linspace(0.1, 1.0, C * T).reshape(C, T)
+    few = VideoDetections(np.array([0, 1]), np.array([0.0, 2.0]), np.array([2.0, 4.0]), np.array([0.9, 0.8]))
+    truth = Instances(few.label, few.start, few.end)
+
+    def pool(aggregator: Any) -> None:
+        pooled = aggregator(torch.rand(B, T, D), torch.rand(B, T), None)
+        if pooled.shape != (B, D):
+            raise ValueError(f"features ({B}, {T}, {D}) must give ({B}, {D}), got {tuple(pooled.shape)}")
+
+    def score(evaluator: Any) -> None:
+        evaluator({"video": truth}, {"video": few}, ["first", "second"])
+
+    trials: list[tuple[str, config.Component, Callable[[Any], Any]]] = [
+        ("aggregator", experiment.model.aggregator, pool),
+        ("proposer", settings.proposer, lambda proposer: proposer(maps, np.array([0.9, 0.8]), edges)),
+        ("suppressor", settings.suppressor, lambda suppressor: suppressor(few)),
+    ]
+    trials += [("evaluator", choice, score) for choice in evaluation.evaluators(experiment).values()]
+    # The generators are put back, and nothing that is computed here is used.
+    with torch.random.fork_rng(devices=()), warnings.catch_warnings(action="ignore"):
+        failed = False
+        for kind, choice, use in trials:
+            for problem in _attempt(registry, kind, choice, use):
+                failed |= kind == "aggregator"
+                yield problem
+        if failed:  # the decoder would fail for the same reason
+            yield from _only_built(registry, experiment)
+        else:
+            yield from _decode(experiment, registry)
+
+
+def _attempt(registry: Registry, kind: str, choice: config.Component, use: Callable[[Any], Any]) -> Iterator[WtalError]:
+    name, options = config.component(choice)
+    try:
+        built = registry.build(kind, name, options)
+    except WtalError as error:
+        yield error
+        return
+    yield from _blame(registry, kind, name, lambda: use(built))
+
+
+def _only_built(registry: Registry, experiment: config.Experiment) -> Iterator[WtalError]:
+    for kind, choice in (("decoder", experiment.model.decoder), ("activation", experiment.localization.activation)):
+        try:
+            registry.find(kind, config.component(choice)[0])
+        except WtalError as error:
+            yield error
+
+
+def _decode(experiment: config.Experiment, registry: Registry) -> Iterator[WtalError]:
+    try:
+        model = build_model(experiment, registry, D, C, videos=())
+    except WtalError as error:
+        yield error
+        model = None
+    name, options = config.component(experiment.localization.activation)
+    try:
+        activation = registry.build("activation", name, options)
+    except WtalError as error:
+        yield error
+        return
+    if model is None:
+        return
+    features = torch.rand(B, T, D)
+    targets = Targets(torch.eye(C)[:B], torch.eye(C)[:B] if experiment.data.counts else None)
+
+    def learn() -> None:
+        torch.stack([term.reshape(()) for term in model.decoder.loss(model(features, None, targets), targets).values()])
+
+    decoder = config.component(experiment.model.decoder)[0]
+    broken = list(_blame(registry, "decoder", decoder, learn))
+    yield from broken
+    if broken:
+        return
+
+    def read() -> None:
+        model.eval()
+        for part in activation(model.decoder(features[:1], None), features[:1]):
+            if part.shape != (C, T):
+                raise ValueError(f"maps must be ({C}, {T}), got {tuple(part.shape)}")
+
+    yield from _blame(registry, "activation", name, read)
+
+
+def _blame(registry: Registry, kind: str, name: str, call: Callable[[], Any]) -> Iterator[WtalError]:
+    """What a component raises, whatever it is, as an error that names it."""
+    try:
+        call()
+    except Exception as error:
+        whose = f"{kind} {name!r} of {registry.find(kind, name).origin}"
+        yield PluginError(f"{whose} fails on a small example: {type(error).__name__}: {one_line(error)}")
