@@ -155,7 +155,7 @@ def main() -> None:
         literal = [sys.executable, __file__, "--literal", "--data", str(options.data)]
         (wall, cpu), (literal_wall, literal_cpu) = report({title: command, "literal twin": literal}, 3)
         print(
-            f"the literal twin takes {literal_wall / wall:.0f} times the wall, {literal_cpu / cpu:.0f} times the CPU time"
+            f"literal twin: {literal_wall / wall:.0f} times the wall time, {literal_cpu / cpu:.0f} times the CPU time"
         )
     for share in (10, 2, 1):
         with tempfile.TemporaryDirectory() as name:
