@@ -6,7 +6,7 @@ import sys
 import pytest
 import wtal_eval
 from wtal_eval.cli import main
-from wtal_eval.plots import _precision_recall_figure
+from wtal_eval.plots import _precision_recall_figure, precision_recall
 
 DATABASE = {
     "database": {
@@ -130,6 +130,15 @@ def test_plots(files, tmp_path):
     assert main([*files("good", "gt"), "--plot", str(tmp_path / "plots")]) == 0
     written = {path.name: path.read_bytes()[:4] for path in (tmp_path / "plots").iterdir()}
     assert written == dict.fromkeys(("precision_recall.png", "per_class.png", "diagnosis.png"), b"\x89PNG")
+
+
+def test_precision_and_recall_at_the_true_positives():
+    ground_truth = {"a": wtal_eval.Segments([0, 0, 0, 0], [0.0, 10.0, 20.0, 30.0], [1.0, 11.0, 21.0, 31.0])}
+    detections = {"a": wtal_eval.Detections([0] * 3, [0.0, 5.0, 10.0], [1.0, 6.0, 11.0], [0.9, 0.8, 0.7])}
+    matching = wtal_eval.match(ground_truth, detections, ("run",), wtal_eval.PROTOCOLS["activitynet"], [0.5])
+    recall, precision = precision_recall(matching, 0)["run"]
+    assert recall.tolist() == [0.25, 0.5]
+    assert precision.tolist() == [1.0, 2 / 3]
 
 
 def test_a_curve_of_one_point_is_seen():

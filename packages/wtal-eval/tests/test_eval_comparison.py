@@ -55,6 +55,15 @@ def test_difference_and_interval(protocol):
     assert comparison.resamples == 200
 
 
+def test_interval_is_the_middle_95_percent_of_the_resampled_differences():
+    first, second = matched(GROUND_TRUTH, GOOD), matched(GROUND_TRUTH, BAD)
+    comparison = compare(first, second, resamples=201)
+    weights = np.random.default_rng(0).multinomial(12, np.full(12, 1 / 12), 201)
+    apart = np.sort(resampled_map(first, weights)[:, 1] - resampled_map(second, weights)[:, 1])
+    assert (comparison.low[1], comparison.high[1]) == pytest.approx((apart[5], apart[195]), abs=1e-15)
+    assert apart[5] < apart[10] < apart[190] < apart[195]
+
+
 def test_detections_against_themselves_do_not_differ():
     comparison = compare(matched(GROUND_TRUTH, BAD), matched(GROUND_TRUTH, BAD), resamples=50)
     assert not comparison.difference.any()
