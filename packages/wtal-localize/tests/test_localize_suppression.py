@@ -186,6 +186,18 @@ def test_input_is_left_alone():
     assert unpack(detections) == before
 
 
+def test_memory_layout_changes_nothing(way):
+    detections = pack(random_rows(300, seed=3))
+    expected = [unpack(suppress(detections)) for suppress in (NonMaximumSuppression(), SoftNonMaximumSuppression())]
+    table = np.column_stack([detections.start, detections.end, detections.score])[::-1]
+    table.flags.writeable = False
+    columns = Detections(detections.label[::-1].astype(np.int32), *table.T)
+    assert [unpack(s(columns)) for s in (NonMaximumSuppression(), SoftNonMaximumSuppression())] == expected
+    if way == "compiled":  # once: compiling takes seconds
+        for loop in (suppression._sorted, suppression._keep, suppression._weaken):
+            assert len(loop.machine_code.signatures) == 1
+
+
 BAD_ROWS = [
     (
         [(0, 0, 1, 1), (4, 2, 2, 1)],

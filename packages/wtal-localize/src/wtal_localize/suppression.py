@@ -155,7 +155,8 @@ def _detections(start: ArrayLike, end: ArrayLike, score: ArrayLike, label: Array
 
 def _greedy(detections: Detections, threshold: float, across_classes: bool = False) -> IntArray:
     label, start, end, _ = detections
-    group = np.zeros_like(label) if across_classes else label
+    # Copies, for the loops are compiled anew for every memory layout, such as the columns of a table.
+    group, start, end = (np.zeros_like(label) if across_classes else label).copy(), start.copy(), end.copy()
     by_time = np.arange(len(group))
     if not _sorted(group, start):  # as proposers give them, they are; looking is cheaper than sorting
         by_time = np.argsort(start)
