@@ -1,5 +1,6 @@
 """The example experiments, and the examples of every command's help, name components and options that exist."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def test_the_example_of_a_command_can_be_typed(command):
     words = example.split()
     assert command.__module__ == f"wtal_core.cli.{words[0]}"
     experiment = config.load(EXAMPLES[0])
-    for option, value in zip(words, words[1:], strict=False):
+    for option, value in itertools.pairwise(words):
         if option == "--set":
             experiment = config.configure(experiment, [value])
         if option == "--grid":
