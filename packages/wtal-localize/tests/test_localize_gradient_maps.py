@@ -202,3 +202,72 @@ def test_logits_of_other_patterns():
 def test_bad_class_threshold():
     with raises("class_threshold must be in [0, 1], got 2"):
         AttendedSTGradCAM(2)(*pooled(Recurrent()))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        (
+            "attention",
+            (1, S, T - 1),
+            f"decoding.attention must have shape (1, S, T) = (1, {S}, {T}) as its logits and the features have, "
+            f"got (1, {S}, {T - 1})",
+        ),
+        (
+            "attention",
+            (1, 1, T),
+            f"decoding.attention must have shape (1, S, T) = (1, {S}, {T}) as its logits and the features have, "
+            f"got (1, 1, {T})",
+        ),
+        (
+            "class_scores",
+            (C,),
+            f"decoding.class_scores must have shape (1, C) = (1, {C}) as decoding.logits has, got ({C},)",
+        ),
+        (
+            "probabilities",
+            (1, S, C + 1),
+            f"decoding.probabilities must have shape (1, S, C) = (1, {S}, {C}) as decoding.logits has, "
+            f"got (1, {S}, {C + 1})",
+        ),
+    ],
+)
+def test_decodings_that_do_not_fit(name, shape, message):
+    decoding, features = pooled(Recurrent())
+    setattr(decoding, name, torch.ones(shape))
+    for activation in (AttendedSTGradCAM(), *([Attention()] if name != "class_scores" else [])):
+        with raises(message):
+            activation(decoding, features)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"classes": [0, C]}, f"classes must be in [0, {C}), got {C}"),
+        ({"classes": [0, -1]}, f"classes must be in [0, {C}), got -1"),
+        ({"classes": [[0, 1]]}, "classes must have shape (K,), got (1, 2)"),
+        ({"classes": [0]}, "classes and assemblies must be pairs, got 1 and 2"),
+        ({"assemblies": [S, 0]}, f"assemblies must be in [0, {S}), got {S}"),
+        (
+            {"features": torch.ones(T, D)},
+            "logits (1, S, C), patterns (1, S, D) and features (1, T, D) of one video do not fit: "
+            f"got (1, {S}, {C}), (1, {S}, {D}) and ({T}, {D})",
+        ),
+        (
+            {"features": torch.ones(1, T, D + 1)},
+            "logits (1, S, C), patterns (1, S, D) and features (1, T, D) of one video do not fit: "
+            f"got (1, {S}, {C}), (1, {S}, {D}) and (1, {T}, {D + 1})",
+        ),
+    ],
+)
+def test_pairs_and_shapes_that_do_not_fit(bad, message):
+    decoding, features = pooled(Recurrent())
+    good = {"classes": [0, 1], "assemblies": [0, 1], "features": features}
+    with raises(message):
+        st_gradcam(decoding.logits, decoding.patterns, **{**good, **bad})
+
+
+def test_classes_that_are_no_integers():
+    decoding, features = pooled(Recurrent())
+    with pytest.raises(TypeError, match=r"^classes must hold integers, got dtype float64$"):
+        st_gradcam(decoding.logits, decoding.patterns, features, [0.5], [0])

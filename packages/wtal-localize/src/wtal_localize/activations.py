@@ -100,9 +100,9 @@ class ClassActivationSequence:
 class Attention:
     """The activation `attention`: where a class is attended, whatever responds there (STAR's Table 2, "Attention")."""
 
-    def __call__(self, decoding: Decoding, features: Tensor) -> ActivationMaps:  # noqa: ARG002 - part of the contract
+    def __call__(self, decoding: Decoding, features: Tensor) -> ActivationMaps:
         """Map one video's decoding to (C, T) maps: each class's attention in its `best_assembly`, and ones."""
-        attention = array(decoding.attention)[0][best_assembly(decoding)]
+        attention = best_attention(decoding, features)
         return ActivationMaps(attention, np.ones_like(attention))
 
 
@@ -121,12 +121,34 @@ def best_assembly(decoding: Decoding) -> IntArray:
         raise ValueError(f"decoding.logits must have shape (1, S, C), one video and S >= 1, got {logits.shape}")
     stated = getattr(decoding, "probabilities", None)
     if stated is not None:
+        if tuple(stated.shape) != logits.shape:
+            raise ValueError(
+                f"decoding.probabilities must have shape (1, S, C) = {logits.shape} as decoding.logits has, "
+                f"got {tuple(stated.shape)}"
+            )
         scores = array(stated)[0]
     else:
         exponential = np.exp(logits[0] - logits[0].max(axis=1, keepdims=True, initial=-np.inf))
         scores = exponential / exponential.sum(axis=1, keepdims=True)
     best: IntArray = np.argmax(scores, axis=0)
     return best
+
+
+def best_attention(decoding: Decoding, features: Tensor) -> FloatArray:
+    """Each class's attention in its `best_assembly` (C, T).
+
+    Raises:
+        ValueError: attention that fits neither the logits (1, S, C) nor the features (1, T, D).
+    """
+    best, attention = best_assembly(decoding), array(decoding.attention)
+    expected = (1, decoding.logits.shape[1], features.shape[1])
+    if attention.shape != expected:
+        raise ValueError(
+            f"decoding.attention must have shape (1, S, T) = {expected} as its logits and the features have, "
+            f"got {attention.shape}"
+        )
+    chosen: FloatArray = attention[0, best]
+    return chosen
 
 
 def array(value: Any) -> FloatArray:

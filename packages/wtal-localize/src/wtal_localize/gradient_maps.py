@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wtal_localize.activations import ActivationMaps, Decoding, array, best_assembly, sigmoid
+from wtal_localize.activations import ActivationMaps, Decoding, array, best_assembly, best_attention, sigmoid
 from wtal_localize.classes import passing_classes
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from torch import Tensor
 
-    from wtal_localize.detections import FloatArray
+    from wtal_localize.detections import FloatArray, IntArray
 
 
 def st_gradcam(
@@ -36,11 +36,22 @@ def st_gradcam(
         assemblies: (K,) in [0, S).
 
     Raises:
-        ValueError: the graph is gone, or does not lead from the logits to the patterns.
+        ValueError: shapes that do not fit, a class or assembly that the logits do not have, a graph that is gone or
+            does not lead from the logits to the patterns.
+        TypeError: classes or assemblies that are not integers.
     """
     import torch
 
-    classes, assemblies = np.asarray(classes, np.int64), np.asarray(assemblies, np.int64)
+    shapes = tuple(tuple(tensor.shape) for tensor in (logits, patterns, features))
+    one_video = all(len(shape) == 3 and shape[0] == 1 for shape in shapes)
+    if not one_video or shapes[0][1] != shapes[1][1] or shapes[1][2] != shapes[2][2]:
+        raise ValueError(
+            "logits (1, S, C), patterns (1, S, D) and features (1, T, D) of one video do not fit: "
+            f"got {shapes[0]}, {shapes[1]} and {shapes[2]}"
+        )
+    classes, assemblies = _indices("classes", classes, shapes[0][2]), _indices("assemblies", assemblies, shapes[0][1])
+    if classes.shape != assemblies.shape:
+        raise ValueError(f"classes and assemblies must be pairs, got {len(classes)} and {len(assemblies)}")
     if not (logits.requires_grad and patterns.requires_grad):
         raise ValueError(
             "the gradient maps need a decoding that keeps its graph, and this one has none: "
@@ -95,7 +106,7 @@ class AttendedSTGradCAM:
 
     def __call__(self, decoding: Decoding, features: Tensor) -> ActivationMaps:
         """Map one video's decoding and the features (1, T, D) it saw to (C, T) maps."""
-        attention = array(decoding.attention)[0][best_assembly(decoding)]
+        attention = best_attention(decoding, features)
         return ActivationMaps(attention, _response(decoding, features, self.class_threshold))
 
 
@@ -104,8 +115,26 @@ def _response(decoding: Decoding, features: Tensor, class_threshold: float) -> F
     if not 0 <= class_threshold <= 1:
         raise ValueError(f"class_threshold must be in [0, 1], got {class_threshold}")
     assemblies = best_assembly(decoding)
-    classes = passing_classes(array(decoding.class_scores)[0], class_threshold)
-    response = np.zeros((len(assemblies), features.shape[1]))
+    class_scores, C = array(decoding.class_scores), len(assemblies)
+    if class_scores.shape != (1, C):
+        raise ValueError(
+            f"decoding.class_scores must have shape (1, C) = (1, {C}) as decoding.logits has, got {class_scores.shape}"
+        )
+    classes = passing_classes(class_scores[0], class_threshold)
+    response = np.zeros((C, features.shape[1]))
     xi = st_gradcam(decoding.logits, decoding.patterns, features, classes, assemblies[classes])
     response[classes] = sigmoid(xi)
     return response
+
+
+def _indices(name: str, values: ArrayLike, count: int) -> IntArray:
+    """Integers (K,) in [0, count)."""
+    indices = np.asarray(values)
+    if indices.size and indices.dtype.kind not in "iu":
+        raise TypeError(f"{name} must hold integers, got dtype {indices.dtype}")
+    if indices.ndim != 1:
+        raise ValueError(f"{name} must have shape (K,), got {indices.shape}")
+    bad = indices[(indices < 0) | (indices >= count)]
+    if bad.size:
+        raise ValueError(f"{name} must be in [0, {count}), got {bad[0]}")
+    return indices.astype(np.int64)
