@@ -184,6 +184,8 @@ NEGATIVE = [[1, 1, -0.5], [1, 1, 1]]
         ({"threshold": 1.5}, "threshold must be one or more numbers in [0, 1], got 1.5"),
         ({"threshold": [0.1, np.nan]}, "threshold must be one or more numbers in [0, 1], got [0.1, nan]"),
         ({"threshold": -1, "rule": "absolute"}, "threshold must be one or more numbers 0 or more, got -1"),
+        ({"threshold": "0.2"}, "threshold must be one or more numbers in [0, 1], got 0.2"),
+        ({"attention_threshold": None}, "attention_threshold must be one or more numbers in [0, 1], got None"),
         ({"threshold": []}, "threshold must name at least one level"),
         ({"rule": "median"}, "rule must be 'maximum', 'range' or 'absolute', got 'median'"),
         ({"class_threshold": -0.1}, "class_threshold must be in [0, 1], got -0.1"),
@@ -193,6 +195,7 @@ NEGATIVE = [[1, 1, -0.5], [1, 1, 1]]
         ({"class_weight": -1}, "class_weight must be 0 or more, got -1"),
         ({"upsampling": 0}, "upsampling must be an integer of 1 or more, got 0"),
         ({"upsampling": 1.5}, "upsampling must be an integer of 1 or more, got 1.5"),
+        ({"bridge": None}, "bridge must be 0 or more, got None"),
         ({"bridge": -1}, "bridge must be 0 or more, got -1"),
         ({"minimum_length": np.inf}, "minimum_length must be 0 or more, got inf"),
         (

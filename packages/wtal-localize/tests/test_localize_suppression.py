@@ -229,6 +229,9 @@ def test_bad_shapes_and_labels():
     [
         (NonMaximumSuppression(-0.1), "threshold must be a tIoU in [0, 1], got -0.1"),
         (NonMaximumSuppression(np.nan), "threshold must be a tIoU in [0, 1], got nan"),
+        (NonMaximumSuppression("0.5"), "threshold must be a tIoU in [0, 1], got 0.5"),
+        (SoftNonMaximumSuppression(sigma=None), "sigma must be above 0, got None"),
+        (SoftNonMaximumSuppression(minimum_score="1"), "minimum_score must be 0 or more, got 1"),
         (SoftNonMaximumSuppression(threshold=1.1), "threshold must be a tIoU in [0, 1], got 1.1"),
         (SoftNonMaximumSuppression("cosine"), "decay must be 'gaussian' or 'linear', got 'cosine'"),
         (SoftNonMaximumSuppression(sigma=0), "sigma must be above 0, got 0"),

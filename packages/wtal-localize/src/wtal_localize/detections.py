@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+REAL = (int, float, np.integer, np.floating)  # what an option that is a number may be
 
 
 class Detections(NamedTuple):

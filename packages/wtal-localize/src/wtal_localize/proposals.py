@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from wtal_localize.classes import passing_classes
-from wtal_localize.detections import Detections, FloatArray, IntArray
+from wtal_localize.detections import REAL, Detections, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,7 +189,10 @@ class MultiThreshold:
 
 def _fractions(name: str, values: float | Sequence[float], highest: float) -> FloatArray:
     """Thresholds as an array (K,)."""
-    array = np.atleast_1d(np.asarray(values, np.float64))
+    array = np.atleast_1d(np.asarray(values))
+    if array.dtype.kind not in "iuf":
+        array = np.array([np.nan])  # no numbers: refused below
+    array = array.astype(np.float64)
     if array.ndim != 1 or not ((array >= 0) & (array <= highest) & np.isfinite(array)).all():
         bounds = "0 or more" if highest == math.inf else f"in [0, {highest:g}]"
         raise ValueError(f"{name} must be one or more numbers {bounds}, got {values}")
@@ -203,7 +206,7 @@ def _choice(name: str, value: str, choices: object) -> None:
 
 
 def _in_range(name: str, value: float, highest: float = math.inf) -> None:
-    if not (0 <= value <= highest and value < math.inf):
+    if not (isinstance(value, REAL) and 0 <= value <= highest and value < math.inf):
         bounds = "0 or more" if highest == math.inf else f"in [0, {highest:g}]"
         raise ValueError(f"{name} must be {bounds}, got {value}")
 

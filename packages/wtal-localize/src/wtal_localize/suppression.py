@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from wtal_localize.compiled import Compiled
-from wtal_localize.detections import Detections, DetectionsLike, FloatArray, IntArray, checked
+from wtal_localize.detections import REAL, Detections, DetectionsLike, FloatArray, IntArray, checked
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -133,17 +133,17 @@ class NoSuppression:
 
 
 def _check_fraction(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
+    if not (isinstance(value, REAL) and 0 <= value <= 1):
         raise ValueError(f"{name} must be a tIoU in [0, 1], got {value}")
 
 
 def _check_soft(decay: str, sigma: float, threshold: float, minimum_score: float) -> None:
     if decay not in ("gaussian", "linear"):
         raise ValueError(f"decay must be 'gaussian' or 'linear', got {decay!r}")
-    if not 0 < sigma < math.inf:
+    if not (isinstance(sigma, REAL) and 0 < sigma < math.inf):
         raise ValueError(f"sigma must be above 0, got {sigma}")
     _check_fraction("threshold", threshold)
-    if not 0 <= minimum_score < math.inf:
+    if not (isinstance(minimum_score, REAL) and 0 <= minimum_score < math.inf):
         raise ValueError(f"minimum_score must be 0 or more, got {minimum_score}")
 
 
