@@ -166,6 +166,20 @@ def test_a_misspelt_component_costs_no_training(pristine, tmp_path, capsys, sett
     assert not (tmp_path / "new").exists()
 
 
+def test_attended_st_gradcam_of_a_linear_head_is_the_cas(pristine, tmp_path):
+    assert wtal("run", pristine / "maan.toml", "--out", tmp_path) == 0
+    run = tmp_path / "seed-0"
+    by_weights = (run / "readings" / "test.h5").read_bytes(), json.loads((run / "detections.json").read_text())
+    assert wtal("localize", run, "--set", "localization.activation=attended-st-gradcam") == 0
+    by_gradient = (run / "readings" / "test.h5").read_bytes(), json.loads((run / "detections.json").read_text())
+    assert by_gradient[0] != by_weights[0]  # it was computed anew
+    for name, records in by_weights[1]["results"].items():
+        others = by_gradient[1]["results"][name]
+        assert [r["label"] for r in others] == [r["label"] for r in records]
+        np.testing.assert_allclose([r["segment"] for r in others], [r["segment"] for r in records])
+        np.testing.assert_allclose([r["score"] for r in others], [r["score"] for r in records], rtol=1e-5)
+
+
 def test_streams_fused_by_attention(pristine, tmp_path):
     assert wtal("run", pristine / "maan.toml", "--set", "localization.fusion=attention", "--out", tmp_path) == 0
     results = json.loads((tmp_path / "seed-0" / "detections.json").read_text())["results"]

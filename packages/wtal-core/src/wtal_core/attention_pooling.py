@@ -52,14 +52,15 @@ class AttentionPooling(nn.Module):
         attention: Tensor = self.attention(features).squeeze(-1)
         if mask is not None:
             attention = attention * mask
-        patterns = self.aggregator(features, attention, mask)
+        # One assembly from here on: gradient maps need the patterns that the logits were computed from.
+        patterns = self.aggregator(features, attention, mask).unsqueeze(1)
         logits: Tensor = self.classifier(patterns)
         lengths = attention.shape[-1] if mask is None else mask.sum(-1).clamp(min=1)
         return AttentionPoolingDecoding(
             attention.unsqueeze(1),
-            patterns.unsqueeze(1),
-            logits.unsqueeze(1),
-            logits.sigmoid(),
+            patterns,
+            logits,
+            logits.squeeze(1).sigmoid(),
             self.classifier.weight,
             attention.sum(-1) / lengths,
         )
