@@ -98,7 +98,7 @@ def _decoded(
         yield name, video
 
 
-def _converted(content: Mapping[str, Any], kind: type[T], where: str, key: str) -> Iterator[tuple[str, T]]:
+def _converted(content: object, kind: type[T], where: str, key: str) -> Iterator[tuple[str, T]]:
     if not isinstance(content, Mapping):
         hint = "files are for `read_ground_truth` and `read_detections`"
         raise InputError(f"{where}: Expected `object`, got `{type(content).__name__}`; {hint}")
