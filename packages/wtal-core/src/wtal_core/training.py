@@ -163,8 +163,8 @@ def load_checkpoint(
     Raises:
         RunError: the file is unreadable, was trained for other classes, or holds other tensors than the model.
     """
-    iteration = checkpoint_iteration(path)
-    trained = _about(path)["classes"]
+    about = _about(path)
+    trained = about["classes"]
     if trained != list(classes):
         raise RunError(
             f"{path}: trained for the classes {', '.join(trained)}, but the data set now has {', '.join(classes)}; "
@@ -190,7 +190,7 @@ def load_checkpoint(
         optimizer.load_state_dict(
             {"state": {n: s for n, s in state.items() if s}, "param_groups": optimizer.state_dict()["param_groups"]}
         )
-    return iteration
+    return int(about["iteration"])
 
 
 def _named(error: ValueError, stream: str, videos: Sequence[str]) -> RunError:
