@@ -108,9 +108,10 @@ def compare(ways: dict[str, Pooling], shape: tuple[int, int, int], rounds: int, 
 
 
 def peak_mib(way: str, shape: tuple[int, int, int]) -> float:
-    """Growth of the resident set while pooling forward and backward, in a process of its own."""
+    """Growth of the resident set while pooling forward and backward: the median of five processes."""
     command = [sys.executable, __file__, "--peak", way, *map(str, shape)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    runs = (subprocess.run(command, check=True, capture_output=True, text=True) for _ in range(5))
+    return statistics.median(float(run.stdout) for run in runs)
 
 
 def measure_peak(way: str, shape: tuple[int, int, int]) -> None:

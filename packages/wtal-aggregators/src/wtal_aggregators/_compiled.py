@@ -90,14 +90,14 @@ class Kernels:
         rows = _rows(p, p.dtype)
         out = _empty_like(rows)
         self._coefficients(rows, *_arrays(rule), out)
-        return torch.from_numpy(out.reshape(p.shape))
+        return _tensor(out, p.shape)
 
     def gradient(self, p: Tensor, g: Tensor, rule: Rule) -> Tensor:
         """dJ/dp (..., T), float32 or float64, given g = dJ/dlambda (..., T)."""
         rows = _rows(p, p.dtype)
         out = _empty_like(rows)
         self._gradient(rows, _rows(g, p.dtype), *_arrays(rule), out)
-        return torch.from_numpy(out.reshape(p.shape))
+        return _tensor(out, p.shape)
 
 
 def kernels_for(p: Tensor) -> Kernels | None:
@@ -130,9 +130,17 @@ def _precision(dtype: torch.dtype) -> torch.dtype:
 
 def _rows(values: Tensor, dtype: torch.dtype) -> Real:
     """Values (..., T) as a contiguous array (N, T)."""
-    array = values.detach().to(_precision(dtype)).contiguous().numpy()
-    rows: Real = array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
-    return rows
+    array: Real = _cast(values.detach(), _precision(dtype)).contiguous().numpy()
+    return array if array.ndim == 2 else array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
+
+
+def _tensor(rows: Real, shape: torch.Size) -> Tensor:
+    tensor = torch.from_numpy(rows)
+    return tensor if tensor.shape == shape else tensor.view(shape)
+
+
+def _cast(values: Tensor, dtype: torch.dtype) -> Tensor:
+    return values if values.dtype == dtype else values.to(dtype)  # even where it has nothing to do, `to` takes 1 us
 
 
 def _empty_like(rows: Real) -> Real:

@@ -223,9 +223,9 @@ def _fast_gradient(p: Tensor, g: Tensor) -> Tensor:
 
 
 def _integrands(p: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """1 / a (..., n, T), W (..., n) and the nodes v (..., n), in float64: all nodes, or a few if p is long."""
+    """1 / a (..., n, T), W (..., n) and the nodes v (..., n), in float64: all nodes, or each in turn if p is long."""
     nodes, weights = _scaled_rule(p)
-    parts = 1 if p.numel() < 2**14 else 6
+    parts = 1 if p.numel() < 2**14 else nodes.shape[-1]
     for v, w in zip(nodes.chunk(parts, -1), weights.chunk(parts, -1), strict=True):
         a = (v.unsqueeze(-1) * p.unsqueeze(-2)).neg_().add_(1)
         w = w * a.prod(-1)
