@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -112,66 +113,37 @@ def propose(
     return Detections(classes[row], t[first], t[last], value)
 
 
+@dataclass(frozen=True)
 class Threshold:
     """The proposer `threshold`: cuts the activation; see `propose` for the options."""
 
-    def __init__(
-        self,
-        threshold: float | Sequence[float] = 0.2,
-        rule: Rule = "maximum",
-        class_threshold: float = 0.1,
-        score: Score = "mean",
-        class_score: ClassScore = "ignore",
-        class_weight: float = 0.2,
-        upsampling: int = 1,
-        bridge: float = 0.0,
-        minimum_length: float = 0.0,
-    ) -> None:
-        self.threshold = threshold
-        self.rule = rule
-        self.class_threshold = class_threshold
-        self.score = score
-        self.class_score = class_score
-        self.class_weight = class_weight
-        self.upsampling = upsampling
-        self.bridge = bridge
-        self.minimum_length = minimum_length
+    threshold: float | Sequence[float] = 0.2
+    rule: Rule = "maximum"
+    class_threshold: float = 0.1
+    score: Score = "mean"
+    class_score: ClassScore = "ignore"
+    class_weight: float = 0.2
+    upsampling: int = 1
+    bridge: float = 0.0
+    minimum_length: float = 0.0
 
     def __call__(self, activation: FloatArray, class_scores: FloatArray, edges: FloatArray) -> Detections:
         """Map activation (C, T), class scores (C,) and snippet edges (T + 1,) in seconds to detections."""
         return propose(activation, class_scores, edges, **vars(self))
 
 
-class MultiThreshold:
+@dataclass(frozen=True)
+class MultiThreshold(Threshold):
     """The proposer `multi-threshold`: cuts the activation, and attention if asked to, at a grid of levels.
 
     See `propose` for the options. The grid and the score are this project's choice of what public codes do: a score
     that only looks inside would prefer the shortest of nested intervals.
     """
 
-    def __init__(
-        self,
-        threshold: float | Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
-        rule: Rule = "maximum",
-        attention_threshold: float | Sequence[float] = (),
-        class_threshold: float = 0.1,
-        score: Score = "outer-inner-contrast",
-        class_score: ClassScore = "add",
-        class_weight: float = 0.2,
-        upsampling: int = 1,
-        bridge: float = 0.0,
-        minimum_length: float = 0.0,
-    ) -> None:
-        self.threshold = threshold
-        self.rule = rule
-        self.attention_threshold = attention_threshold
-        self.class_threshold = class_threshold
-        self.score = score
-        self.class_score = class_score
-        self.class_weight = class_weight
-        self.upsampling = upsampling
-        self.bridge = bridge
-        self.minimum_length = minimum_length
+    threshold: float | Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    score: Score = "outer-inner-contrast"
+    class_score: ClassScore = "add"
+    attention_threshold: float | Sequence[float] = ()
 
     def __call__(
         self,
@@ -180,10 +152,7 @@ class MultiThreshold:
         edges: FloatArray,
         attention: FloatArray | None = None,
     ) -> Detections:
-        """Map activation (C, T), class scores (C,) and snippet edges (T + 1,) in seconds to detections.
-
-        `attention` (C, T) is needed if `attention_threshold` names levels.
-        """
+        """As `Threshold`; attention (C, T) is needed if `attention_threshold` names levels."""
         return propose(activation, class_scores, edges, attention=attention, **vars(self))
 
 
