@@ -420,8 +420,8 @@ def test_an_aggregator_of_another_width_is_blamed(wtal, tiny, out, monkeypatch):
 
     monkeypatch.setattr(wtal_fakes.Mean, "forward", lambda self, features, *_: features[:, 0, :2])
     assert refused(wtal("train", tiny, "--out", out)) == (
-        "aggregator 'maa' of wtal-fakes 1.0 fails on a small example: ValueError: features (2, 6, 8) must give (2, 8), "
-        "got (2, 2)"
+        "aggregator 'maa' of wtal-fakes 1.0 fails on a small example: ContractError: features (2, 6, 8) must give "
+        "patterns (2, 8), got (2, 2)"
     )
     assert not out.exists()
 

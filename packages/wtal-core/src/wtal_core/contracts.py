@@ -2,7 +2,8 @@
 
 Leaves do not import this module. They define tuples of their own with the same fields, and a type checker or
 `wtal_core.testing` says whether they fit. Everywhere: B videos, T snippets (padded; `mask` is True on real ones),
-D features, C classes, S assemblies, N intervals. Times are seconds.
+D features, C classes, S assemblies, N intervals. Times are seconds. Arguments stay as they are, and the same arguments
+give the same answer; only training draws at random, from torch's generator. `wtal_core.testing` checks every clause.
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ class Decoding(Protocol):
 
 
 class Aggregator(Protocol):
-    """Pools snippet features under an attention, as an `nn.Module`."""
+    """Pools snippet features under an attention, as an `nn.Module`.
+
+    One that is linear in the features may also give `coefficients(attention, mask)`, their weights (B, T).
+    """
 
     def __call__(self, features: Tensor, attention: Tensor, mask: Tensor | None = None) -> Tensor:
         """Map features (B, T, D), attention (B, T) in [0, 1] and mask (B, T) to patterns (B, D)."""
@@ -119,7 +123,8 @@ class Proposer(Protocol):
     def __call__(self, activation: FloatArray, class_scores: FloatArray, edges: FloatArray) -> Detections:
         """Map activation (C, T), class scores (C,) and snippet edges (T + 1,) in seconds to detections.
 
-        Snippet t stands for [edges[t], edges[t + 1]).
+        Snippet t stands for [edges[t], edges[t + 1]). A call with a further parameter `attention` (its default None)
+        is given the streams' fused attention (C, T) by that name.
         """
 
 

@@ -1,4 +1,7 @@
-"""Rehearsal: every component built once and tried on a small example, so that a mistake costs no training."""
+"""Rehearsal: every component built once and tried on a small example, so that a mistake costs no training.
+
+It asks of an answer what the conformance kit asks (`testing.answers`), and leaves the other clauses to the kit.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,10 @@ from wtal_core import config, evaluation
 from wtal_core.contracts import Targets
 from wtal_core.dataset import Instances
 from wtal_core.errors import PluginError, WtalError, one_line
-from wtal_core.localization import VideoDetections
+from wtal_core.localization import VideoDetections, call_proposer
 from wtal_core.model import build_model
 from wtal_core.plugins import Registry
+from wtal_core.testing import answers
 
 B, T, D, C = 2, 6, 8, 2
 
@@ -28,18 +32,25 @@ def component_problems(experiment: config.Experiment, registry: Registry) -> Ite
     few = VideoDetections(np.array([0, 1]), np.array([0.0, 2.0]), np.array([2.0, 4.0]), np.array([0.9, 0.8]))
     truth = Instances(few.label, few.start, few.end)
 
+    features = torch.rand(B, T, D)
+    subset = {"video": truth}
+
     def pool(aggregator: Any) -> None:
-        pooled = aggregator(torch.rand(B, T, D), torch.rand(B, T), None)
-        if pooled.shape != (B, D):
-            raise ValueError(f"features ({B}, {T}, {D}) must give ({B}, {D}), got {tuple(pooled.shape)}")
+        answers.patterns(aggregator(features, torch.rand(B, T), None), features)
+
+    def propose(proposer: Any) -> None:
+        answers.detections(call_proposer(proposer, maps, np.array([0.9, 0.8]), edges, maps), C, 0.0, T)
+
+    def suppress(suppressor: Any) -> None:
+        answers.detections(suppressor(few), C, 0.0, T)
 
     def score(evaluator: Any) -> None:
-        evaluator({"video": truth}, {"video": few}, ["first", "second"])
+        answers.evaluation(evaluator(subset, {"video": few}, ["first", "second"]), subset, C)
 
     trials: list[tuple[str, config.Component, Callable[[Any], Any]]] = [
         ("aggregator", experiment.model.aggregator, pool),
-        ("proposer", settings.proposer, lambda proposer: proposer(maps, np.array([0.9, 0.8]), edges)),
-        ("suppressor", settings.suppressor, lambda suppressor: suppressor(few)),
+        ("proposer", settings.proposer, propose),
+        ("suppressor", settings.suppressor, suppress),
     ]
     trials += [("evaluator", choice, score) for choice in evaluation.evaluators(experiment).values()]
     # The generators are put back, and nothing that is computed here is used.
@@ -91,7 +102,9 @@ def _decode(experiment: config.Experiment, registry: Registry) -> Iterator[WtalE
     targets = Targets(torch.eye(C)[:B], torch.eye(C)[:B] if experiment.data.counts else None)
 
     def learn() -> None:
-        torch.stack([term.reshape(()) for term in model.decoder.loss(model(features, None, targets), targets).values()])
+        decoding = model(features, None, targets)
+        answers.decoding(decoding, features, None, C)
+        answers.terms(model.decoder.loss(decoding, targets))
 
     decoder = config.component(experiment.model.decoder)[0]
     broken = list(_blame(registry, "decoder", decoder, learn))
@@ -101,9 +114,7 @@ def _decode(experiment: config.Experiment, registry: Registry) -> Iterator[WtalE
 
     def read() -> None:
         model.eval()
-        for part in activation(model.decoder(features[:1], None), features[:1]):
-            if part.shape != (C, T):
-                raise ValueError(f"maps must be ({C}, {T}), got {tuple(part.shape)}")
+        answers.maps(activation(model.decoder(features[:1], None), features[:1]), C, T)
 
     yield from _blame(registry, "activation", name, read)
 
