@@ -8,7 +8,7 @@ from conftest import FAKES, python
 from wtal_core.cli import main
 from wtal_core.errors import ConfigError
 
-COMMANDS = ["run", "train", "localize", "evaluate", "sweep", "validate", "plugins", "demo"]
+COMMANDS = ["run", "train", "localize", "evaluate", "sweep", "validate", "plugins", "describe", "demo"]
 
 pytestmark = pytest.mark.usefixtures("fakes")
 
@@ -189,3 +189,48 @@ def test_demo_refuses_a_folder_that_is_not_empty(wtal, tmp_path, content):
         (target / "below").mkdir(parents=True)
     answer = wtal("demo", "--out", target)
     assert (answer.code, answer.err) == (2, f"error: {target}: not an empty folder; choose another --out\n")
+
+
+def test_describe_says_what_options_source_and_distribution(wtal):
+    answer = wtal("describe", "aggregator", "maa")
+    assert (answer.code, answer.err) == (0, "")
+    assert [re.sub(r" {2,}", "  ", line).strip() for line in answer.out.splitlines()] == [
+        "aggregator maa",
+        "",
+        "The attention-weighted mean; `power` sharpens the attention.",
+        "",
+        "option  type  default",
+        "power  1.0",
+        "",
+        "class: wtal_fakes:Mean",
+        f"source: {FAKES / 'wtal_fakes.py'}",
+        "distribution: wtal-fakes 1.0",
+    ]
+
+
+def test_describe_leaves_out_what_the_host_gives(wtal):
+    answer = wtal("describe", "decoder", "attention-pooling")
+    rows = [line.split() for line in answer.out.splitlines()]
+    assert ["sparsity", "float", "0.0"] in rows
+    assert not any(row[:1] in (["feature_dim"], ["num_classes"], ["aggregator"]) for row in rows)
+
+
+def test_describe_takes_a_kind_of_two_words(wtal):
+    answer = wtal("describe", "feature-reader", "npy")
+    assert answer.code == 0
+    assert "no options" in answer.out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("agregator", "maa"), "unknown kind 'agregator'; did you mean 'aggregator'?"),
+        (
+            ("aggregator", "ma"),
+            "unknown aggregator 'ma'; did you mean 'maa'? (not installed: pip install wtal-aggregators)",
+        ),
+    ],
+)
+def test_describe_names_the_nearest(wtal, arguments, said):
+    answer = wtal("describe", *arguments)
+    assert (answer.code, answer.out, answer.err) == (2, "", f"error: {said}\n")

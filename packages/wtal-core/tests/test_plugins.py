@@ -146,6 +146,14 @@ BROKEN = {
         hook("wtal_aggregators", {"mine": "module.attribute"}),
         "TypeError: hook 'wtal_aggregators' maps 'mine' to 'module.attribute', not to a string 'module:attribute'",
     ),
+    "newer contract": (
+        "wtal_contract = 2\n" + hook("wtal_aggregators", {"mine": "a:b"}),
+        "it needs contract 2, and wtal-core 0.1.0 has 1: pip install --upgrade wtal-core",
+    ),
+    "contract that is no number": (
+        "wtal_contract = '1'",
+        "wtal_contract must be a whole number of 1 or more, got '1'",
+    ),
     "two errors": (
         hook("wtal_aggregators", 1) + hook("wtal_proposers", 2),
         "TypeError: hook 'wtal_aggregators' returned int, not a mapping of names to 'module:attribute'; "
@@ -216,6 +224,13 @@ def test_a_healthy_provider_serves_a_name_that_a_quarantined_plugin_has_too(inst
     body = hook("wtal_aggregators", {"healthy": "a:b"}) + hook("wtal_proposers", 1)
     install("broken", {"_broken_plugin": plugin(body)})
     assert discover().find("aggregator", "healthy").origin.distribution == "healthy"
+
+
+def test_a_plugin_may_say_that_it_needs_this_contract(install):
+    install("careful", {"_careful_plugin": plugin("wtal_contract = 1\n" + hook("wtal_aggregators", {"mine": "a:b"}))})
+    registry = discover()
+    assert registry.quarantined == ()
+    assert registry.find("aggregator", "mine").target == "a:b"
 
 
 # Conflicts and disabled plugins

@@ -16,6 +16,10 @@ with, in its `pyproject.toml`:
 Keep that module outside the package whose classes it names: an entry point inside it would run the package's
 `__init__`, and every `wtal plugins` would pay for it. The calls that each kind of component answers are in
 `wtal_core.contracts`.
+
+The hooks and the calls together are the contract, which has a number. A plugin that needs a certain one says so in its
+module, `wtal_contract = 1`; a host with a lower number sets it aside and says why. A higher number only adds: what a
+plugin of an earlier one does keeps working.
 """
 
 from __future__ import annotations
@@ -25,6 +29,9 @@ from collections.abc import Mapping
 from pluggy import HookspecMarker
 
 hookspec = HookspecMarker("wtal")
+
+#: The number of this contract. It rises with every addition to the hooks or to `wtal_core.contracts`.
+CONTRACT = 1
 
 
 @hookspec

@@ -18,7 +18,7 @@ from typing import Any
 
 import pluggy
 
-from wtal_core import hookspecs
+from wtal_core import __version__, hookspecs
 from wtal_core.errors import PluginError, did_you_mean, one_line
 
 GROUP = "wtal"
@@ -204,6 +204,8 @@ def _load(manager: pluggy.PluginManager, origin: Origin, entry: EntryPoint) -> t
     """The components of one plugin, and why it must be quarantined, if it must."""
     try:
         plugin = entry.load()
+        if misfit := _contract_misfit(plugin):
+            return [], misfit
         hash(plugin)  # pluggy keeps plugins in sets
         name = manager.register(plugin, name=f"{origin.distribution}:{entry.name}")
     except KeyboardInterrupt:
@@ -229,6 +231,19 @@ def _load(manager: pluggy.PluginManager, origin: Origin, entry: EntryPoint) -> t
         except BaseException as error:
             errors.append(_describe(error))
     return components, "; ".join(errors) or None
+
+
+def _contract_misfit(plugin: Any) -> str | None:
+    """Why this host cannot serve the contract that a plugin says it needs, if it cannot."""
+    needed = getattr(plugin, "wtal_contract", hookspecs.CONTRACT)
+    if type(needed) is not int or needed < 1:
+        return f"wtal_contract must be a whole number of 1 or more, got {needed!r}"
+    if needed > hookspecs.CONTRACT:
+        return (
+            f"it needs contract {needed}, and wtal-core {__version__} has {hookspecs.CONTRACT}: "
+            "pip install --upgrade wtal-core"
+        )
+    return None
 
 
 def _unknown_hooks(manager: pluggy.PluginManager, plugin: Any) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wtal_core.cli import demo, evaluate, localize, plugins, run, sweep, train, validate
+from wtal_core.cli import demo, describe, evaluate, localize, plugins, run, sweep, train, validate
 from wtal_core.errors import WtalError
 
 app = typer.Typer(
@@ -29,7 +29,7 @@ def wtal(
     """
 
 
-for module in (run, train, localize, evaluate, sweep, validate, plugins, demo):
+for module in (run, train, localize, evaluate, sweep, validate, plugins, describe, demo):
     app.command(name=module.__name__.rpartition(".")[2])(module.command)
 
 
