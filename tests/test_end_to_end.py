@@ -185,3 +185,18 @@ def test_streams_fused_by_attention(pristine, tmp_path):
     results = json.loads((tmp_path / "seed-0" / "detections.json").read_text())["results"]
     assert len(results) == 12
     assert sum(map(len, results.values())) > 0
+
+
+@pytest.mark.parametrize("fusion", ["activations", "attention"])
+def test_attention_is_cut_beside_the_activation(pristine, tmp_path, fusion):
+    settings = ["--set", f"localization.fusion={fusion}", "--set", "localization.proposer.name=multi-threshold"]
+    assert wtal("run", pristine / "maan.toml", *settings, "--out", tmp_path) == 0
+    run = tmp_path / "seed-0"
+    only_maxima = ["--set", "localization.proposer.threshold=1.0", "--set", "localization.suppressor=none"]
+
+    def count(levels):
+        grid = f"localization.proposer.attention_threshold={levels}"
+        assert wtal("localize", run, *only_maxima, "--set", grid) == 0
+        return sum(map(len, json.loads((run / "detections.json").read_text())["results"].values()))
+
+    assert count("[0.1, 0.3, 0.5]") > count("[]") > 0

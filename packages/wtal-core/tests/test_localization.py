@@ -13,24 +13,25 @@ WEIGHTS = np.array([0.25, 0.75])
 
 
 def test_fused_activations_are_the_weighted_mean_of_the_products():
-    (fused,) = fuse([ONE, TWO], WEIGHTS, "activations")
+    _, (fused,) = fuse([ONE, TWO], WEIGHTS, "activations")
     for label, snippet in np.ndindex(2, 5):
         parts = [m.attention[label, snippet] * m.response[label, snippet] for m in (ONE, TWO)]
         assert fused[label, snippet] == pytest.approx(0.25 * parts[0] + 0.75 * parts[1], rel=1e-12)
 
 
 def test_fused_attention_weighs_each_streams_own_response():
-    fused = fuse([ONE, TWO], WEIGHTS, "attention")
+    shared, fused = fuse([ONE, TWO], WEIGHTS, "attention")
     assert len(fused) == 2
     for maps, stream in zip((ONE, TWO), fused, strict=True):
         for label, snippet in np.ndindex(2, 5):
             attention = 0.25 * ONE.attention[label, snippet] + 0.75 * TWO.attention[label, snippet]
+            assert shared[label, snippet] == pytest.approx(attention, rel=1e-12)
             assert stream[label, snippet] == pytest.approx(attention * maps.response[label, snippet], rel=1e-12)
 
 
 @pytest.mark.parametrize("fusion", ["activations", "attention"])
 def test_one_stream_alone_is_its_own_fusion(fusion):
-    (fused,) = fuse([ONE], np.array([1.0]), fusion)
+    _, (fused,) = fuse([ONE], np.array([1.0]), fusion)
     np.testing.assert_array_equal(fused, ONE.attention * ONE.response)
 
 
@@ -75,6 +76,22 @@ def test_the_best_come_first_and_ties_have_one_order():
     expected = [(0, 3, 4, 0.9), (0, 0, 1, 0.5), (0, 0, 2, 0.5), (1, 0, 2, 0.5), (1, 1, 2, 0.5)]
     assert detected([reading(4)], intervals)[0] == expected
     assert detected([reading(4)], intervals[::-1])[0] == expected
+
+
+@pytest.mark.parametrize("fusion", ["activations", "attention"])
+def test_a_proposer_that_names_attention_is_given_it(fusion):
+    given = []
+
+    class Curious:
+        def __call__(self, activation, class_scores, edges, attention=None):
+            given.append(attention)
+            return VideoDetections(*np.empty((4, 0)))
+
+    readings = [Reading(maps, np.ones(2)) for maps in (ONE, TWO)]
+    detect(readings, WEIGHTS, fusion, Curious(), lambda d: d, edges_of_seconds, None)
+    assert len(given) == (1 if fusion == "activations" else 2)
+    for attention in given:
+        np.testing.assert_allclose(attention, 0.25 * ONE.attention + 0.75 * TWO.attention, rtol=1e-12)
 
 
 def test_no_detections_are_an_empty_list():

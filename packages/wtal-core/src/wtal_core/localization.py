@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -121,20 +122,33 @@ def detect(
     scores: FloatArray = sum(w * r.class_scores for w, r in zip(weights, readings, strict=True))
     length = min(reading.maps.attention.shape[1] for reading in readings)
     maps = [ActivationMaps(*(m[:, :length] for m in reading.maps)) for reading in readings]
-    proposals = [proposer(activation, scores, edges(length)) for activation in fuse(maps, weights, fusion)]
+    attention, activations = fuse(maps, weights, fusion)
+    proposals = [call_proposer(proposer, activation, scores, edges(length), attention) for activation in activations]
     return Localized(_best_first(suppressor(_clip(_join(proposals), duration))), scores)
 
 
-def fuse(maps: Sequence[ActivationMaps], weights: FloatArray, fusion: str) -> list[FloatArray]:
-    """Fuse the streams' maps into the activations (C, T) from which intervals are proposed.
+def fuse(maps: Sequence[ActivationMaps], weights: FloatArray, fusion: str) -> tuple[FloatArray, list[FloatArray]]:
+    """Fuse the streams' maps into one attention (C, T), and the activations (C, T) from which intervals are proposed.
 
-    "activations": the weighted mean of the streams' activations, one map (MAAN 3.1, at equal weights). "attention": the
-    weighted mean of the attentions times each stream's own response, one map per stream (STAR 14).
+    The attention is the weighted mean of the streams' attentions. "activations": the weighted mean of the streams'
+    activations, one map (MAAN 3.1, at equal weights). "attention": the fused attention times each stream's own
+    response, one map per stream (STAR 14).
     """
+    attention: FloatArray = sum(w * m.attention for w, m in zip(weights, maps, strict=True))
     if fusion == "activations":
-        return [sum(w * m.attention * m.response for w, m in zip(weights, maps, strict=True))]
-    attention = sum(w * m.attention for w, m in zip(weights, maps, strict=True))
-    return [attention * m.response for m in maps]
+        return attention, [sum(w * m.attention * m.response for w, m in zip(weights, maps, strict=True))]
+    return attention, [attention * m.response for m in maps]
+
+
+def call_proposer(
+    proposer: Proposer, activation: FloatArray, class_scores: FloatArray, edges: FloatArray, attention: FloatArray
+) -> Detections:
+    """Propose from an activation, and give the attention to a proposer whose call names it."""
+    try:
+        wanted = "attention" in inspect.signature(proposer).parameters
+    except ValueError:  # compiled code that does not say what it takes
+        wanted = False
+    return proposer(activation, class_scores, edges, **({"attention": attention} if wanted else {}))
 
 
 def _stored(array: NDArray[np.floating]) -> FloatArray:
