@@ -1,11 +1,14 @@
-"""Each wheel is built, installed alone in a bare environment, and imported there.
+"""What is published: each package's sdist, the wheel built from it, its metadata and what it declares.
 
 Slow, as every bare environment installs its dependencies: only the `dist` environment runs it.
 """
 
 import os
+import re
 import subprocess
 import sys
+import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -14,30 +17,94 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 OURS = ("core", "aggregators", "star", "localize", "eval")
+FOLDERS = sorted(path.parent for parent in ("packages", "examples") for path in ROOT.glob(f"{parent}/*/pyproject.toml"))
 
 pytestmark = pytest.mark.skipif("WTAL_DISTRIBUTIONS" not in os.environ, reason="builds wheels: run `tox run -e dist`")
 
 
-def run(*command: object) -> str:
-    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+def run(*command: object, **options: object) -> str:
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, **options)
     assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
     return result.stdout
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_wheel_works_alone(name, tmp_path):
-    run(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, ROOT / "packages" / f"wtal-{name}")
-    (wheel,) = tmp_path.glob("*.whl")
-    assert wheel.name == f"wtal_{name}-0.1.0-py3-none-any.whl"
-    contents = set(zipfile.ZipFile(wheel).namelist())
-    assert {f"wtal_{name}/__init__.py", f"wtal_{name}/py.typed", f"_wtal_{name}_plugin.py"} <= contents
-    assert {part.partition("/")[0] for part in contents} == {
-        f"wtal_{name}",
-        f"_wtal_{name}_plugin.py",
-        f"wtal_{name}-0.1.0.dist-info",
-    }
-    assert f"wtal_{name}-0.1.0.dist-info/licenses/LICENSE" in contents
+def project(folder: Path) -> dict:
+    return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """The sdist and the wheel of a folder, the wheel built from the sdist."""
+    results = {}
+
+    def build(folder: Path) -> tuple[Path, Path]:
+        if folder not in results:
+            out = tmp_path_factory.mktemp(folder.name)
+            run(sys.executable, "-m", "build", "--outdir", out, folder)
+            (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
+            results[folder] = sdist, wheel
+        return results[folder]
+
+    return build
+
+
+def test_every_package_is_found():
+    assert {f"wtal-{name}" for name in OURS} == {folder.name for folder in FOLDERS if folder.parent.name == "packages"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_contents_and_metadata(folder, built):
+    sdist, wheel = built(folder)
+    declared = project(folder)
+    stem = f"{declared['name'].replace('-', '_')}-{declared['version']}"
+    assert (sdist.name, wheel.name) == (f"{stem}.tar.gz", f"{stem}-py3-none-any.whl")
+    run(sys.executable, "-m", "twine", "check", "--strict", sdist, wheel)
+    run(sys.executable, "-m", "check_wheel_contents", wheel)
+
+    contents = set(zipfile.ZipFile(wheel).namelist())
+    package = declared["name"].replace("-", "_")
+    plugins = {f"{module}.py" for module in declared["entry-points"]["wtal"].values()}
+    assert {part.partition("/")[0] for part in contents} == {package, *plugins, f"{stem}.dist-info"}
+    sources = {path.relative_to(folder / "src").as_posix() for path in (folder / "src").rglob("*") if path.is_file()}
+    published = {name for name in sources if "__pycache__" not in name and ".egg-info" not in name}
+    assert {name for name in contents if ".dist-info/" not in name} == published
+    assert {f"{package}/py.typed", f"{stem}.dist-info/licenses/LICENSE"} <= contents
+
+    with tarfile.open(sdist) as archive:
+        names = {name.removeprefix(f"{stem}/") for name in archive.getnames()}
+    assert {"CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"} <= names
+    assert {f"src/{name}" for name in published} <= names
+    assert not [name for name in names if "__pycache__" in name]
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[[^]]*\]\((?!https?:)([^)]+)\)", readme)
+    assert set(pictures) <= names
+    assert f"## {declared['version']}" in (folder / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_dependencies_are_declared_and_used(folder):
+    run(sys.executable, "-m", "deptry", "src", cwd=folder)
+
+
+def test_oldest_constraints_are_the_lower_bounds():
+    bounds, pinned = {}, {}
+    for folder in FOLDERS:
+        declared = project(folder)
+        for line in sum(declared.get("optional-dependencies", {}).values(), declared.get("dependencies", [])):
+            name, bound = re.match(r"([\w.-]+)[>=]=([\w.]+)", line).groups()
+            assert bounds.setdefault(name, bound) == bound, f"{folder.name}: another lower bound of {name}"
+    for line in (ROOT / "constraints-oldest.txt").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            name, version = line.split("==")
+            pinned[name] = version
+    assert pinned.pop("torch") == "2.13.0"
+    del bounds["torch"]
+    assert {name: pinned[name] for name in bounds} == bounds
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_wheel_works_alone(name, built, tmp_path):
+    _, wheel = built(ROOT / "packages" / f"wtal-{name}")
     bare = tmp_path / "bare"
     venv.create(bare, with_pip=True)
     python = bare / ("Scripts" if os.name == "nt" else "bin") / "python"
