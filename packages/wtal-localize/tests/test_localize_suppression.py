@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 
 import naive
 import numpy as np
@@ -17,22 +19,20 @@ from wtal_localize import (
 )
 
 
-@pytest.fixture(params=["interpreted", "compiled"], scope="module", autouse=True)
+@pytest.fixture(params=["arrays", "compiled"], scope="module", autouse=True)
 def way(request):
     """Every test runs both ways."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "interpreted":
+        if request.param == "arrays":
             patch.setattr(compiled, "SMALL", np.inf)
             patch.setattr(compiled, "PATIENCE", np.inf)
             patch.setattr(suppression._keep, "machine_code", None)
-            patch.setattr(suppression._sorted, "machine_code", None)
             patch.setattr(suppression._weaken, "machine_code", None)
         else:
             patch.setattr(compiled, "SMALL", -1)
             nms([0], [1], [1])  # compile before anything is timed
             soft_nms([0], [1], [1])
             assert suppression._keep.machine_code is not None
-            assert suppression._sorted.machine_code is not None
             assert suppression._weaken.machine_code is not None
         yield request.param
 
@@ -194,8 +194,22 @@ def test_memory_layout_changes_nothing(way):
     columns = Detections(detections.label[::-1].astype(np.int32), *table.T)
     assert [unpack(s(columns)) for s in (NonMaximumSuppression(), SoftNonMaximumSuppression())] == expected
     if way == "compiled":  # once: compiling takes seconds
-        for loop in (suppression._sorted, suppression._keep, suppression._weaken):
+        for loop in (suppression._keep, suppression._weaken):
             assert len(loop.machine_code.signatures) == 1
+
+
+def test_small_inputs_wait_for_no_compiler():
+    code = (
+        "import sys, numpy as np, wtal_localize as w\n"
+        "s = np.arange(2048.0)\n"
+        "for i in range(5):\n"
+        "    w.nms(s, s + 2, s), w.soft_nms(s, s + 2, s)\n"
+        "    print('numba' in sys.modules)\n"
+        "w.nms(np.arange(2049.0), np.arange(2049.0) + 2, np.arange(2049.0))\n"
+        "print('numba' in sys.modules)\n"
+    )
+    said = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert said == ["False"] * 5 + ["True"]
 
 
 BAD_ROWS = [

@@ -1,36 +1,35 @@
-"""Loops that run as plain Python on the first small inputs and compiled from then on."""
+"""Loops that NumPy stands in for on the first small inputs, and that run compiled from then on."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 R = TypeVar("R")
 
-SMALL = 256  # elements: a quadratic loop over them, interpreted, takes tens of milliseconds
-PATIENCE = 4096  # elements in small inputs: interpreted, about as long as importing numba and loading compiled code
+SMALL = 2048  # elements: NumPy takes at most some tenths of a second for so many
+PATIENCE = 16384  # elements in small inputs: NumPy takes about as long as importing numba and loading compiled code
 
 
 class Compiled(Generic[R]):
-    """A loop over arrays, compiled by numba on demand and cached on disk.
+    """A loop over arrays, compiled by numba on demand and cached on disk, and its twin in NumPy.
 
     Importing numba and loading a cached loop takes half a second, compiling it several: a short script should not
-    wait for that. So small inputs are interpreted until they add up. Both ways give the same bits.
+    wait for that. So the twin serves small inputs until they add up. Both give the same bits.
     """
 
-    def __init__(self, loop: Callable[..., R]) -> None:
+    def __init__(self, loop: Callable[..., R], twin: Callable[..., R]) -> None:
         self.loop = loop
+        self.twin = twin
         self.machine_code: Callable[..., R] | None = None
-        self.interpreted = 0
+        self.served = 0
 
     def __call__(self, array: Any, *arguments: Any) -> R:
-        """Run the loop; the size of the input is the length of the first argument."""
+        """Run the loop or its twin; the size of the input is the length of the first argument."""
         if self.machine_code is None:
-            self.interpreted += len(array)
-            if len(array) <= SMALL and self.interpreted <= PATIENCE:
-                return self.loop(array, *arguments)
+            self.served += len(array)
+            if len(array) <= SMALL and self.served <= PATIENCE:
+                return self.twin(array, *arguments)
             self.machine_code = _compile(self.loop)
         return self.machine_code(array, *arguments)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,6 +12,8 @@ from wtal_localize.compiled import Compiled
 from wtal_localize.detections import REAL, Detections, DetectionsLike, FloatArray, IntArray, checked
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import ArrayLike, NDArray
 
 Decay = Literal["gaussian", "linear"]
@@ -192,17 +195,19 @@ def _rank(detections: Detections) -> IntArray:
     return order
 
 
-@Compiled
 def _sorted(group: IntArray, start: FloatArray) -> bool:
     """Whether intervals are sorted by group, then start."""
-    for i in range(1, len(group)):
-        if group[i] < group[i - 1] or (group[i] == group[i - 1] and start[i] < start[i - 1]):
-            return False
-    return True
+    later = group[1:] > group[:-1]
+    return bool((later | ((group[1:] == group[:-1]) & (start[1:] >= start[:-1]))).all())
 
 
-@Compiled
-def _keep(
+def _slices(group: IntArray) -> Iterator[tuple[int, int]]:
+    """First and last + 1 of every run of equal groups."""
+    bounds = np.flatnonzero(np.diff(group)) + 1
+    yield from pairwise([0, *bounds.tolist(), len(group)] if len(group) else [])
+
+
+def _keep_loop(
     ranked: IntArray, by_time: IntArray, group: IntArray, start: FloatArray, end: FloatArray, threshold: float
 ) -> IntArray:
     """What NMS keeps of the ranked; `by_time` sorts them by group, then start."""
@@ -243,8 +248,28 @@ def _keep(
     return kept[:count]
 
 
-@Compiled
-def _weaken(
+def _keep_arrays(
+    ranked: IntArray, by_time: IntArray, group: IntArray, start: FloatArray, end: FloatArray, threshold: float
+) -> IntArray:
+    """As `_keep_loop`."""
+    rank = np.empty(len(ranked), np.int64)
+    rank[ranked] = np.arange(len(ranked))
+    stays = np.ones(len(ranked), np.bool_)
+    for first, last in _slices(group[by_time]):
+        mine = np.sort(rank[by_time[first:last]])  # best first
+        starts, ends = start[ranked[mine]], end[ranked[mine]]
+        lengths, left = ends - starts, np.ones(len(mine), np.bool_)
+        for i in range(len(mine)):
+            if not left[i]:
+                continue
+            inner = np.minimum(ends[i], ends[i + 1 :]) - np.maximum(starts[i], starts[i + 1 :])
+            # Where inner is negative, so is the quotient; and no union is zero.
+            left[i + 1 :] &= inner / (lengths[i] + lengths[i + 1 :] - inner) <= threshold
+        stays[mine] = left
+    return ranked[stays]
+
+
+def _weaken_loop(
     score: FloatArray,
     group: IntArray,
     start: FloatArray,
@@ -292,3 +317,38 @@ def _weaken(
             left = n
         first = last
     return gone
+
+
+def _weaken_arrays(
+    score: FloatArray,
+    group: IntArray,
+    start: FloatArray,
+    end: FloatArray,
+    gaussian: bool,
+    sigma: float,
+    threshold: float,
+    minimum_score: float,
+) -> NDArray[np.bool_]:
+    """As `_weaken_loop`."""
+    gone = np.zeros(len(group), np.bool_)
+    for first, last in _slices(group):
+        waiting = np.arange(first, last)
+        while waiting.size:
+            at = int(np.argmax(score[waiting]))
+            i, waiting = waiting[at], np.delete(waiting, at)
+            inner = np.minimum(end[i], end[waiting]) - np.maximum(start[i], start[waiting])
+            touched = (inner > 0) & (score[waiting] > 0)
+            j, inner = waiting[touched], inner[touched]
+            tiou = inner / ((end[i] - start[i]) + (end[j] - start[j]) - inner)
+            if gaussian:  # math's exp, for NumPy's may differ in the last bit
+                factor = np.array([math.exp(x) for x in (-tiou * tiou / sigma).tolist()])
+            else:
+                factor = np.where(tiou > threshold, 1.0 - tiou, 1.0)
+            score[j] *= factor
+            gone[j] = (factor < 1.0) & (score[j] < minimum_score)
+            waiting = waiting[~gone[waiting]]
+    return gone
+
+
+_keep = Compiled(_keep_loop, _keep_arrays)
+_weaken = Compiled(_weaken_loop, _weaken_arrays)
