@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from wtal_core.cli import main
@@ -200,3 +201,18 @@ def test_attention_is_cut_beside_the_activation(pristine, tmp_path, fusion):
         return sum(map(len, json.loads((run / "detections.json").read_text())["results"].values()))
 
     assert count("[0.1, 0.3, 0.5]") > count("[]") > 0
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(np.nan, "must be finite, got nan"), (-0.5, "must be zero or more, got -0.5")]
+)
+def test_a_wrong_activation_names_its_video_and_class(pristine, tmp_path, capsys, value, said):
+    assert wtal("run", pristine / "maan.toml", "--set", 'data.streams=["rgb"]', "--out", tmp_path) == 0
+    capsys.readouterr()
+    run = tmp_path / "seed-0"
+    with h5py.File(run / "readings" / "test.h5", "r+") as file:
+        name = sorted(file)[3]
+        file[f"{name}/rgb/attention"][1, 2] = value
+        file[f"{name}/rgb/response"][1, 2] = 1
+    assert wtal("localize", run) == 2
+    assert capsys.readouterr().err == f"error: video {name!r}: activation {said} for class 1 at snippet 2\n"
