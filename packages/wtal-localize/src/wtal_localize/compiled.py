@@ -14,7 +14,7 @@ PATIENCE = 16384  # elements in small inputs: NumPy takes about as long as impor
 class Compiled(Generic[R]):
     """A loop over arrays, compiled by numba on demand and cached on disk, and its twin in NumPy.
 
-    Importing numba and loading a cached loop takes half a second, compiling it several: a short script should not
+    Importing numba and loading a cached loop takes half a second, compiling it one or more: a short script should not
     wait for that. So the twin serves small inputs until they add up. Both give the same bits.
     """
 
