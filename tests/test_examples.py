@@ -2,6 +2,8 @@
 
 import itertools
 import re
+import tomllib
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,18 @@ def test_example_is_valid(path):
 
 
 def test_there_are_examples():
-    assert {"maan-thumos14", "maan-activitynet13"} <= {path.stem for path in EXAMPLES}
+    papers = {f"{paper}-{data}" for paper in ("maan", "star") for data in ("thumos14", "activitynet13")}
+    assert papers | {"star-literal-thumos14", "star-demo"} <= {path.stem for path in EXAMPLES}
+
+
+def test_the_demo_example_is_the_row_of_the_demo():
+    demo, example = (
+        tomllib.loads(path.read_text(encoding="utf-8"))
+        for path in (files("wtal_core.demo") / "experiments" / "star.toml", EXAMPLES[0].with_name("star-demo.toml"))
+    )
+    for key in ("annotations", "features"):
+        assert example["data"].pop(key) == f"../my-demo/{demo['data'].pop(key)}"
+    assert example == demo
 
 
 COMMANDS = [command.callback for command in cli.app.registered_commands]

@@ -325,7 +325,10 @@ def test_videos_without_snippets_decode_to_finite_numbers():
 
 
 def test_ram_without_counts_is_off_and_says_so():
-    message = "RAM is off: it learns from instance counts, and the targets have none"
+    message = (
+        "RAM is off: it learns from instance counts, and the targets have none; "
+        "in an experiment of wtal, data.counts = true gives them"
+    )
     torch.manual_seed(0)
     model = Star(6, 4, Norm(), modules=ALL).double()
     features, mask = batch([5, 3, 1])

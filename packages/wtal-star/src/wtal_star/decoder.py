@@ -245,7 +245,11 @@ class Star(nn.Module):
                 raise ValueError(f"targets.{name} must be (B, C) = {expected}, got {tuple(value.shape)}")
         counted = targets.counts is not None
         if "ram" in self.weights and not counted:
-            warnings.warn("RAM is off: it learns from instance counts, and the targets have none", stacklevel=2)
+            message = (
+                "RAM is off: it learns from instance counts, and the targets have none; "
+                "in an experiment of wtal, data.counts = true gives them"
+            )
+            warnings.warn(message, stacklevel=2)
         return self._decode(context, label_sequences(targets, self.label_order, self.max_steps), counted)
 
     def loss(self, decoding: Decoding, targets: Targets) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from wtal_core.demo.sessions import compose, write_dataset
 from wtal_core.files import write
 
 #: The rows of the demo's table, each an experiment file `experiments/NAME.toml`.
-METHODS = ("maan", "stpn", "dropout", "norm", "softmax-norm")
+METHODS = ("maan", "stpn", "dropout", "norm", "softmax-norm", "star")
 
 
 def write_demo(folder: Path) -> dict[str, Path]:
