@@ -34,7 +34,7 @@ class Problems(WtalError):  # noqa: N818 - a collection of errors
         super().__init__("\n".join(str(problem) for problem in problems))
 
 
-def one_line(error: BaseException) -> str:
+def one_line(error: BaseException | str) -> str:
     """The message of somebody else's error, without its line breaks."""
     return " ".join(str(error).split())
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from wtal_core.cli import demo, describe, evaluate, localize, plugins, run, sweep, train, validate
-from wtal_core.errors import WtalError
+from wtal_core.errors import WtalError, one_line
 
 app = typer.Typer(
     add_completion=False,
@@ -38,10 +41,27 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     try:
-        app([argument for argument in arguments if argument != "--debug"], prog_name="wtal")
+        with plain_warnings():
+            app([argument for argument in arguments if argument != "--debug"], prog_name="wtal")
     except WtalError as error:
         if debug:
             raise
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print a warning as one sentence, and each only once: a decoder may repeat its own at every iteration."""
+    shown = set()
+
+    def show(message: Warning | str, *_where: object) -> None:
+        text = one_line(message)
+        if text not in shown:
+            shown.add(text)
+            print(f"warning: {text}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
