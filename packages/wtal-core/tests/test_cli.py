@@ -8,7 +8,7 @@ from conftest import FAKES, python
 from wtal_core.cli import main
 from wtal_core.errors import ConfigError
 
-COMMANDS = ["run", "train", "localize", "evaluate", "sweep", "validate", "plugins", "describe", "demo"]
+COMMANDS = ["run", "train", "localize", "evaluate", "sweep", "validate", "plugins", "describe", "new-plugin", "demo"]
 
 pytestmark = pytest.mark.usefixtures("fakes")
 

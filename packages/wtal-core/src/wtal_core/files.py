@@ -37,6 +37,24 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder; rename it to `path`, where nothing must be, if the block succeeds, remove it if not.
+
+    Raises:
+        RunError: the folder's parent cannot be made, or nothing can be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
+            folder = Path(temporary) / path.name
+            folder.mkdir()
+            yield folder
+            folder.rename(path)
+    except OSError as error:
+        raise RunError(f"{path}: cannot write here: {error.strerror or error}; choose another directory") from error
+
+
 def check_writable(path: Path) -> None:
     """Make sure that a directory exists or could be made, without making it.
 

@@ -34,6 +34,19 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "feature reader": ("wtal_feature_readers", "wtal-core"),
 }
 
+
+def known_kind(text: str) -> str:
+    """A kind as the command line takes it, words joined by a hyphen or a space.
+
+    Raises:
+        PluginError: there is no such kind.
+    """
+    kind = text.replace("-", " ")
+    if kind not in KINDS:
+        raise PluginError(f"unknown kind {kind!r}; {did_you_mean(kind, list(KINDS))}")
+    return kind
+
+
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from wtal_core.cli import demo, describe, evaluate, localize, plugins, run, sweep, train, validate
+from wtal_core.cli import demo, describe, evaluate, localize, new_plugin, plugins, run, sweep, train, validate
 from wtal_core.errors import WtalError, one_line
 
 app = typer.Typer(
@@ -32,8 +32,8 @@ def wtal(
     """
 
 
-for module in (run, train, localize, evaluate, sweep, validate, plugins, describe, demo):
-    app.command(name=module.__name__.rpartition(".")[2])(module.command)
+for module in (run, train, localize, evaluate, sweep, validate, plugins, describe, new_plugin, demo):
+    app.command(name=module.__name__.rpartition(".")[2].replace("_", "-"))(module.command)
 
 
 def main(arguments: list[str] | None = None) -> None:

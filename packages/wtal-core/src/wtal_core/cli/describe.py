@@ -24,13 +24,10 @@ def command(
     from rich.table import Table
     from rich.text import Text
 
-    from wtal_core.errors import PluginError, did_you_mean
-    from wtal_core.plugins import KINDS, discover
+    from wtal_core.plugins import discover, known_kind
     from wtal_core.report import console
 
-    kind = kind.replace("-", " ")
-    if kind not in KINDS:
-        raise PluginError(f"unknown kind {kind!r}; {did_you_mean(kind, list(KINDS))}")
+    kind = known_kind(kind)
     registry = discover()
     component = registry.find(kind, name)
     target = registry.load(kind, name)
