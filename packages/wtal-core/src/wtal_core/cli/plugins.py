@@ -31,4 +31,4 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for
         table.add_row(component.kind, component.name, origin.distribution, origin.version, component.target)
     console().print(table)
     for plugin in registry.quarantined:
-        console().print(f"\nquarantined: {plugin.origin} ({plugin.origin.entry_point}): {plugin.error}", markup=False)
+        print(f"\nquarantined: {plugin.origin} ({plugin.origin.entry_point}): {plugin.error}")
