@@ -106,14 +106,16 @@ def test_ram_without_counts_is_said_once(pristine, tmp_path, capsys):
 
 
 def test_a_video_with_too_many_labels_is_named(pristine, tmp_path, capsys):
-    assert wtal("run", pristine / "maan.toml", *STAR, "model.decoder.max_steps=1", out=tmp_path) == 2
-    found = re.fullmatch(
-        r"error: stream 'rgb', video '(video_\d\d)': video \d of the batch has 2 labels, and max_steps is 1: "
-        r"raise it to 2 at least\n",
-        capsys.readouterr().err,
-    )
-    assert found
-    assert len(labels(pristine, found[1])) == 2
+    for command in ("validate", "run"):
+        assert wtal(command, pristine / "maan.toml", *STAR, "model.decoder.max_steps=1", out=tmp_path / "new") == 2
+        found = re.fullmatch(
+            r"error: decoder 'star', video '(video_\d\d)' has 2 labels, and max_steps is 1: "
+            r"raise it to 3, a step for each label and one for the end symbol\n",
+            capsys.readouterr().err,
+        )
+        assert found
+        assert len(labels(pristine, found[1])) == 2
+    assert not (tmp_path / "new").exists()  # before any training
 
 
 def test_a_video_whose_present_label_counts_nothing_is_named(pristine, tmp_path, capsys, monkeypatch):
@@ -127,7 +129,7 @@ def test_a_video_whose_present_label_counts_nothing_is_named(pristine, tmp_path,
     monkeypatch.setattr(training, "_targets", forgetful)
     assert wtal("run", pristine / "maan.toml", *STAR, "data.counts=true", out=tmp_path) == 2
     found = re.fullmatch(
-        r"error: stream 'rgb', video '(video_\d\d)': video \d of the batch has class 0, but its count is 0: "
+        r"error: decoder 'star', video '(video_\d\d)' has class 0, but its count is 0: "
         r"give at least 1, or drop the label\n",
         capsys.readouterr().err,
     )

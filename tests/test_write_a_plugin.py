@@ -1,7 +1,7 @@
 """The guide `docs/write-a-plugin.md` holds: every file in it is written, every command run, every output compared.
 
-A decimal number stands for any other, as seconds and mAP differ between machines; `...` stands for any text, and runs of
-spaces are one.
+A decimal number stands for any other, as seconds and mAP differ between machines; `...` stands for any text, and runs
+of spaces are one.
 """
 
 import doctest

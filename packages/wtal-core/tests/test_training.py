@@ -253,3 +253,19 @@ def test_a_decoder_s_complaint_names_the_video(train, monkeypatch):
     monkeypatch.setattr(AttentionPooling, "forward", refuse)
     with pytest.raises(RunError, match=r"^stream 'rgb', video 'v\d': too many labels$"):
         train()
+
+
+def test_a_decoder_may_refuse_targets_before_training(fakes, wtal, tiny, tmp_path, monkeypatch):
+    class RefusalError(ValueError):
+        position, reason = 2, "has 9 labels"
+
+    def refuse(self, targets):
+        assert targets.labels.tolist() == [[1, 0], [0, 1]] * 3
+        raise RefusalError("video 2 of the batch has 9 labels")
+
+    monkeypatch.setattr(AttentionPooling, "check_targets", refuse, raising=False)
+    for command in ("validate", "run"):
+        answer = wtal(command, tiny, "--out", tmp_path / "new")
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.err == "error: decoder 'attention-pooling', video 'v2' has 9 labels\n"
+    assert not (tmp_path / "new").exists()

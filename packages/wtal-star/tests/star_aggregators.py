@@ -15,6 +15,13 @@ class Norm(nn.Module):
         return torch.einsum("btd,bt->bd", features, attention / mass)
 
 
+class Mean(nn.Module):
+    """Whatever the attention."""
+
+    def forward(self, features, attention, mask=None):
+        return features.mean(1)
+
+
 class Halving(nn.Module):
     """Wrong: returns half of the features."""
 

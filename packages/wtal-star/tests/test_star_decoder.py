@@ -8,8 +8,8 @@ import naive
 import numpy as np
 import pytest
 import torch
-from star_aggregators import Halving, Norm, WeightedSum
-from wtal_star import Star, decoder
+from star_aggregators import Halving, Mean, Norm, WeightedSum
+from wtal_star import Star, VideoError, decoder
 
 DEVICES = [
     "cpu",
@@ -324,6 +324,26 @@ def test_videos_without_snippets_decode_to_finite_numbers():
     assert empty.class_scores.isfinite().all()
 
 
+@pytest.mark.parametrize("beam_width", [1, 3])
+def test_no_videos_decode_to_none(beam_width):
+    decoding = small(beam_width=beam_width)(torch.zeros(0, 5, 6, dtype=torch.float64))
+    assert decoding.class_scores.shape == (0, 4)
+    assert decoding.attention.shape == (0, 1, 5)
+
+
+def test_logits_differentiate_by_a_pattern_that_depends_on_no_weight():
+    decoding = small(Mean())(torch.randn(2, 5, 6, dtype=torch.float64))
+    (slope,) = torch.autograd.grad(decoding.logits.sum(), decoding.patterns)
+    assert slope.any()
+
+
+def test_targets_can_be_checked_before_training():
+    model = small(max_steps=2)
+    model.check_targets(targets(LABELS[:2], COUNTS[:2]))
+    with pytest.raises(VideoError, match=r"^video 2 of the batch has 3 labels, and max_steps is 2: raise it to 4"):
+        model.check_targets(targets(LABELS, COUNTS))
+
+
 def test_ram_without_counts_is_off_and_says_so():
     message = (
         "RAM is off: it learns from instance counts, and the targets have none; "
@@ -398,8 +418,12 @@ def test_bad_inputs_are_named():
         ({"modules": ["cov"]}, "modules must be a list of 'sparsity', 'coverage' and 'ram', got ['cov']"),
         ({"ram": -1.0}, "ram is the weight of a loss and must be 0 or more, got -1.0"),
         ({"coverage": float("nan")}, "coverage is the weight of a loss and must be 0 or more, got nan"),
-        ({"max_steps": 0}, "max_steps must be 1 or more, got 0"),
-        ({"beam_width": 0}, "beam_width must be 1 or more, got 0"),
+        ({"ram": "much"}, "ram is the weight of a loss and must be 0 or more, got 'much'"),
+        ({"max_steps": 0}, "max_steps must be a whole number of 1 or more, got 0"),
+        ({"beam_width": 2.5}, "beam_width must be a whole number of 1 or more, got 2.5"),
+        ({"hidden_size": 0}, "hidden_size must be a whole number of 1 or more, got 0"),
+        ({"attention_size": 0}, "attention_size must be a whole number of 1 or more, got 0"),
+        ({"embedding_size": -1}, "embedding_size must be a whole number of 1 or more, got -1"),
         ({"label_order": "name"}, "label_order must be 'class' or 'count', got 'name'"),
     ],
 )

@@ -31,10 +31,16 @@ def test_sequences_equal_their_twin(counts, order):
 
 
 def test_too_many_labels_name_the_video():
-    message = "video 1 of the batch has 3 labels, and max_steps is 2: raise it to 3 at least"
+    reason = "has 3 labels, and max_steps is 2: raise it to 4, a step for each label and one for the end symbol"
+    message = f"video 1 of the batch {reason}"
     with pytest.raises(VideoError, match=f"^{re.escape(message)}$") as error:
         label_sequences(targets([[1, 0, 0], [1, 1, 1]]), max_steps=2)
-    assert error.value.position == 1
+    assert (error.value.position, error.value.reason) == (1, reason)
+
+
+def test_of_too_many_labels_the_most_are_named():
+    with pytest.raises(VideoError, match=r"^video 1 of the batch has 3 labels, and max_steps is 1: raise it to 4,"):
+        label_sequences(targets([[1, 1, 0], [1, 1, 1]]), max_steps=1)
 
 
 @pytest.mark.parametrize(("count", "shown"), [(0.0, "0"), (-2.0, "-2"), (float("nan"), "nan")])

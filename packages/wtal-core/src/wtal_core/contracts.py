@@ -66,13 +66,15 @@ class Aggregator(Protocol):
 class Decoder(Protocol):
     """Turns one stream's features into assemblies, as an `nn.Module`.
 
-    Built as `cls(feature_dim=D, num_classes=C, aggregator=..., **options)`.
+    Built as `cls(feature_dim=D, num_classes=C, aggregator=..., **options)`. One that cannot learn from all targets may
+    also give `check_targets(targets)`, which is asked before training and raises a `ValueError` as a call does.
     """
 
     def __call__(self, features: Tensor, mask: Tensor | None = None, targets: Targets | None = None) -> Decoding:
         """Decode features (B, T, D) under mask (B, T); `targets` are given in training only (teacher forcing).
 
-        A `ValueError` about one video may carry its row in the batch as `position`; the host then names the video.
+        A `ValueError` about one video may carry its row in the batch as `position` and what it says of the video as
+        `reason`, such as "has 3 labels"; the host then names the video.
         """
 
     def loss(self, decoding: Decoding, targets: Targets) -> dict[str, Tensor]:

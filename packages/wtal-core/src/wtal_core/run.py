@@ -37,7 +37,7 @@ from wtal_core.plugins import Registry, discover
 from wtal_core.progress import Advance, Progress, Silent
 from wtal_core.readings import load_readings, save_readings
 from wtal_core.rehearsal import component_problems
-from wtal_core.training import Metric, checkpoint_iteration, load_checkpoint, train_stream
+from wtal_core.training import Metric, checkpoint_iteration, load_checkpoint, target_problems, train_stream
 
 SILENT = Silent()
 
@@ -82,6 +82,8 @@ def create(path: Path, experiment: config.Experiment, *, resume: bool = False) -
     """
     check_free(path, experiment, resume=resume)
     registry, dataset = prepare(experiment)
+    if problems := list(target_problems(dataset, experiment, registry)):
+        raise Problems(problems)
     write(path / "environment.json", _json(_environment(experiment, registry)))
     write(path / "config.toml", config.dump(experiment))
     return Run(path, experiment, registry, dataset)

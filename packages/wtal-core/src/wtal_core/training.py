@@ -21,9 +21,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from wtal_core import config
+from wtal_core.annotations import Video
 from wtal_core.contracts import IntArray, Targets
 from wtal_core.dataset import Dataset, sample_segments
-from wtal_core.errors import RunError, one_line
+from wtal_core.errors import DataError, RunError, WtalError, one_line
 from wtal_core.files import replacing
 from wtal_core.model import StreamModel, build_model, torch_device
 from wtal_core.plugins import Registry
@@ -91,7 +92,7 @@ def train_stream(
                 decoding = model(features, None, targets)
                 terms: dict[str, Tensor] = model.decoder.loss(decoding, targets)
             except ValueError as error:
-                raise _named(error, stream, [dataset.training[i].name for i in batch]) from error
+                raise RunError(f"stream {stream!r}, {_named(error, [dataset.training[i] for i in batch])}") from error
             loss = torch.stack([term.reshape(()) for term in terms.values()]).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -193,11 +194,26 @@ def load_checkpoint(
     return int(about["iteration"])
 
 
-def _named(error: ValueError, stream: str, videos: Sequence[str]) -> RunError:
+def target_problems(dataset: Dataset, experiment: config.Experiment, registry: Registry) -> Iterator[WtalError]:
+    """Yield what the decoder has against the training subset's labels and counts, if it says so before training."""
+    name, _ = config.component(experiment.model.decoder)
+    decoder = build_model(experiment, registry, 1, len(dataset.classes), videos=()).decoder
+    check = getattr(decoder, "check_targets", None)
+    if check is None:
+        return
+    try:
+        check(_targets(dataset.targets(dataset.training), dataset.data.counts, torch.device("cpu")))
+    except ValueError as error:
+        yield DataError(f"decoder {name!r}, {_named(error, dataset.training)}")
+
+
+def _named(error: ValueError, videos: Sequence[Video]) -> str:
     """A decoder's complaint with the video's name: it knows the place in the batch at most, as `error.position`."""
     position = getattr(error, "position", None)
-    video = f", video {videos[position]!r}" if isinstance(position, int) else ""
-    return RunError(f"stream {stream!r}{video}: {one_line(error)}")
+    if not isinstance(position, int):
+        return one_line(error)
+    name = repr(videos[position].name)
+    return f"video {name} {error.reason}" if hasattr(error, "reason") else f"video {name}: {one_line(error)}"
 
 
 def _sample(

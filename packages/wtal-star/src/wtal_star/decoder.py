@@ -193,11 +193,18 @@ class Star(nn.Module):
         if isinstance(modules, str) or not set(modules) <= set(weights):
             raise ValueError(f"modules must be a list of 'sparsity', 'coverage' and 'ram', got {modules!r}")
         for module, weight in weights.items():
-            if not 0 <= weight < math.inf:
-                raise ValueError(f"{module} is the weight of a loss and must be 0 or more, got {weight}")
-        for option, value in {"max_steps": max_steps, "beam_width": beam_width}.items():
-            if value < 1:
-                raise ValueError(f"{option} must be 1 or more, got {value}")
+            if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+                raise ValueError(f"{module} is the weight of a loss and must be 0 or more, got {weight!r}")
+        whole = {
+            "hidden_size": hidden_size,
+            "attention_size": attention_size,
+            "embedding_size": embedding_size,
+            "max_steps": max_steps,
+            "beam_width": beam_width,
+        }
+        for option, value in whole.items():
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{option} must be a whole number of 1 or more, got {value!r}")
         if label_order not in ("class", "count"):
             raise ValueError(f"label_order must be 'class' or 'count', got {label_order!r}")
         self.weights = {name: weight for name, weight in weights.items() if name in modules and weight != 0}
@@ -251,6 +258,15 @@ class Star(nn.Module):
             )
             warnings.warn(message, stacklevel=2)
         return self._decode(context, label_sequences(targets, self.label_order, self.max_steps), counted)
+
+    def check_targets(self, targets: Targets) -> None:
+        """Whether targets can be learnt from, before any training.
+
+        Raises:
+            VideoError: If a video's cannot; see `label_sequences`.
+            ValueError: If the label order needs counts and there are none.
+        """
+        label_sequences(targets, self.label_order, self.max_steps)
 
     def loss(self, decoding: Decoding, targets: Targets) -> dict[str, Tensor]:
         """Weighted terms of (15), means over videos: "classification" (16), and those of the modules that take part.
@@ -348,6 +364,8 @@ class Star(nn.Module):
             assemblies.append(self._assemble(context, index, states[-1], counted))
         stacked = [torch.stack(parts, 1) for parts in zip(*assemblies, strict=True)]
         made = Assembly(*(torch.where(_like(steps, part), part, 0) for part in stacked))
+        if torch.is_grad_enabled() and not made.pattern.requires_grad:  # a mean of given features depends on no weight
+            made.pattern.requires_grad_()
         before = State(*(torch.stack(parts, 1).flatten(0, 1) for parts in zip(*states, strict=True)))
         # The LSTM runs once more, on all steps at once: only so are the logits a function of the `patterns` that leave
         # this module, each of its own step's alone, which is the derivative that (11) takes.

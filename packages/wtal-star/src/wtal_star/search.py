@@ -45,7 +45,7 @@ def beam_search(step: Step, state: tuple[Tensor, ...], num_classes: int, max_ste
         log_probabilities, state = step(index, state, previous)
         log_probabilities = log_probabilities.masked_fill(emitted, -torch.inf)
         log_probabilities = torch.where(finished[:, None], only_end, log_probabilities)
-        total = (score.reshape(-1, 1) + log_probabilities).reshape(num_videos, -1)
+        total = (score.reshape(-1, 1) + log_probabilities).reshape(num_videos, width * (num_classes + 1))
         score, candidate = total.sort(dim=1, descending=True, stable=True)
         score, candidate = score[:, :width], candidate[:, :width]
         rows = (first_row + candidate // (num_classes + 1)).flatten()

@@ -25,11 +25,17 @@ class Targets(Protocol):
 
 
 class VideoError(ValueError):
-    """One video of a batch has targets that cannot be learnt from; `position` is its row in the batch."""
+    """One video of a batch has targets that cannot be learnt from.
 
-    def __init__(self, position: int, message: str) -> None:
-        super().__init__(f"video {position} of the batch {message}")
+    Attributes:
+        position: its row in the batch.
+        reason: the message without the row, for who knows the video's name.
+    """
+
+    def __init__(self, position: int, reason: str) -> None:
+        super().__init__(f"video {position} of the batch {reason}")
         self.position = position
+        self.reason = reason
 
 
 class Sequences(NamedTuple):
@@ -60,9 +66,14 @@ def label_sequences(targets: Targets, order: LabelOrder = "class", max_steps: in
                 f"has class {label}, but its count is {counts[video, label]:g}: give at least 1, or drop the label",
             )
     num_labels = present.sum(1)
-    for video, n in enumerate(num_labels.tolist()):
-        if n > max_steps:
-            raise VideoError(video, f"has {n} labels, and max_steps is {max_steps}: raise it to {n} at least")
+    if len(num_labels) and num_labels.max() > max_steps:
+        video = int(num_labels.argmax())
+        n = int(num_labels[video])
+        raise VideoError(
+            video,
+            f"has {n} labels, and max_steps is {max_steps}: raise it to {n + 1}, "
+            "a step for each label and one for the end symbol",
+        )
     key = present.long()
     if order == "count":
         if counts is None:
