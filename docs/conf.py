@@ -115,8 +115,9 @@ pages = {
     "README.md": repository_page("README.md", HERE),
     "CONTRIBUTING.md": repository_page("CONTRIBUTING.md", GENERATED),
 }
+for readme in sorted(ROOT.glob("packages/*/README.md")) + sorted(ROOT.glob("examples/*/README.md")):
+    pages[f"{readme.parent.name}.md"] = repository_page(str(readme.relative_to(ROOT)), GENERATED)
 for name in PACKAGES:
-    pages[f"wtal-{name}.md"] = repository_page(f"packages/wtal-{name}/README.md", GENERATED)
     pages[f"wtal_{name}.md"] = api_page(f"wtal_{name}")
 for file, text in pages.items():
     (GENERATED / file).write_text(text, encoding="utf-8")
