@@ -60,6 +60,14 @@ def test_leading_dimensions_broadcast(shapes, random):
     assert torch.autograd.gradcheck(lambda x, p: aggregator(x, p, mask), (x, p))
 
 
+def test_takes_no_transform(random):
+    message = "the reference takes no torch.func transform (vmap, grad, ...); marginalized_average does"
+    with pytest.raises(RuntimeError, match=f"^{re.escape(message)}$"):
+        torch.func.vmap(reference.marginalized_average_reference)(
+            torch.ones(2, 3, 4), torch.rand(2, 3, generator=random)
+        )
+
+
 @pytest.mark.parametrize(("devices", "name"), [(("meta", "cpu"), "features are"), (("cpu", "meta"), "attention is")])
 def test_other_devices_are_refused(devices, name):
     message = f"the reference computes on the CPU, but {name} on meta"

@@ -128,15 +128,70 @@ def test_shapes_on_meta():
     assert (pooled.device.type, pooled.shape) == ("meta", (3, 2))
 
 
+def pooled_with_a_tangent(x, p):
+    with forward_ad.dual_level():
+        return wa.marginalized_average(x, forward_ad.make_dual(p, torch.ones_like(p)))
+
+
+AROUND = {  # what may surround a call, from features and attention
+    "nothing": wa.marginalized_average,
+    "vmap": torch.func.vmap(wa.marginalized_average),
+    "grad": torch.func.grad(lambda x, p: wa.marginalized_average(x, p).sum(), (0, 1)),
+    "forward mode": pooled_with_a_tangent,
+    "compile": torch.compile(wa.marginalized_average, fullgraph=True, backend="aot_eager"),
+}
+
+
+@pytest.mark.parametrize("call", AROUND.values(), ids=AROUND)
+def test_the_nodes_are_copied_once(inputs, call, monkeypatch):
+    monkeypatch.setattr(wa._compiled, "kernels_for", lambda p: None)
+    monkeypatch.setattr(wa.marginalized, "_on_device", {})
+    x, p = (z.detach() for z in inputs[:2])
+    wa.marginalized_average(x, p)
+    copies = []
+    monkeypatch.setattr(wa.marginalized, "_copied", lambda *which: copies.append(which))
+    for _ in range(2):
+        call(x, p)
+    assert copies == []
+
+
+def test_a_compiled_graph_holds_the_nodes(inputs):
+    graphs = []
+
+    def remember(graph, _):
+        graphs.append(graph)
+        return graph
+
+    torch.compile(wa.marginalized_average, fullgraph=True, backend=remember)(*inputs[:2])
+    (graph,) = graphs
+    called = [node.target for node in graph.graph.nodes if node.op == "call_function"]
+    assert torch.bmm in called
+    assert torch.tensor not in called
+
+
+def test_what_wraps_the_nodes_keeps_none(inputs, monkeypatch):
+    monkeypatch.setattr(wa._compiled, "kernels_for", lambda p: None)
+    monkeypatch.setattr(wa.marginalized, "_on_device", {})
+    x, p = (z.detach() for z in inputs[:2])
+    AROUND["grad"](x, p)
+    make_fx(lambda x, p: wa.marginalized_average(x, p), tracing_mode="fake")(x, p)
+    assert wa.marginalized._on_device == {}
+    AROUND["forward mode"](x, p)
+    assert len(wa.marginalized._on_device) == 1
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
-def test_the_host_does_not_wait():
+@pytest.mark.parametrize("call", AROUND.values(), ids=AROUND)
+def test_the_host_does_not_wait(call):
     x = torch.randn(3, 6, 2, device="cuda", requires_grad=True)
     p = torch.rand(3, 6, device="cuda", requires_grad=True)
     mask = torch.ones(3, 6, dtype=torch.bool, device="cuda")
     wa.marginalized_average(x, p, mask).sum().backward()  # copies the nodes to the device
+    call(x.detach(), p.detach())  # and compiles
     torch.cuda.set_sync_debug_mode("error")
     try:
         wa.marginalized_average(x, p, mask).sum().backward()
+        call(x.detach(), p.detach())
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

@@ -6,18 +6,62 @@ import torch
 from torch import Tensor
 
 
-def check_features(features: Tensor, attention: Tensor) -> None:
-    """Raise ValueError unless features (..., T, D) and attention (..., T) belong together."""
-    check_tensor("features", features)
-    check_tensor("attention", attention)
-    if not features.is_floating_point():
-        raise TypeError(f"features must be floating point, not {features.dtype}")
-    if features.ndim < 2 or attention.ndim < 1 or features.shape[-2] != attention.shape[-1]:
+def check_pooling(features: Tensor, attention: Tensor, mask: Tensor | None) -> None:
+    """Raise unless features (..., T, D), attention (..., T) and mask (..., T) have their dtypes and belong together."""
+    check_floating("features", features)
+    check_attention(attention, mask)
+    check_fit(features, "attention", attention)
+    if mask is not None:
+        check_fit(features, "mask", mask)
+
+
+def check_attention(attention: Tensor, mask: Tensor | None) -> None:
+    """Raise unless attention (..., T) is floating point and mask is a bool tensor that broadcasts with it."""
+    check_floating("attention", attention)
+    if attention.ndim < 1:
+        raise ValueError("attention must have at least one dimension, (..., T), not ()")
+    if mask is None:
+        return
+    check_mask(mask)
+    if mask.ndim < 1 or mask.shape[-1] != attention.shape[-1]:
         raise ValueError(
-            f"features {tuple(features.shape)} and attention {tuple(attention.shape)} do not fit: "
-            "expected features (..., T, D) and attention (..., T)"
+            f"mask {tuple(mask.shape)} and attention {tuple(attention.shape)} do not fit: expected (..., T) for both"
         )
-    check_broadcast("features", features.shape, features.shape[:-2], attention, attention.shape[:-1])
+    check_broadcast("mask", mask, 1, "attention", attention, 1)
+
+
+def check_fit(features: Tensor, name: str, others: Tensor) -> None:
+    """Raise ValueError unless features (..., T, D) and the argument `name` (..., T) belong together."""
+    if features.ndim < 2 or others.ndim < 1 or features.shape[-2] != others.shape[-1]:
+        raise ValueError(
+            f"features {tuple(features.shape)} and {name} {tuple(others.shape)} do not fit: "
+            f"expected features (..., T, D) and {name} (..., T)"
+        )
+    check_broadcast("features", features, 2, name, others, 1)
+
+
+def check_broadcast(name: str, one: Tensor, own: int, other_name: str, other: Tensor, others: int) -> None:
+    """Raise ValueError unless all but the last `own` dimensions of one and the last `others` of the other broadcast."""
+    leading = zip(reversed(one.shape[:-own]), reversed(other.shape[:-others]), strict=False)
+    if any(a != b and 1 not in (a, b) for a, b in leading):
+        raise ValueError(
+            f"the leading dimensions of {name} {tuple(one.shape)} and {other_name} {tuple(other.shape)} "
+            "do not broadcast"
+        )
+
+
+def check_floating(name: str, value: Tensor) -> None:
+    """Raise TypeError unless `value` is a floating-point tensor."""
+    check_tensor(name, value)
+    if not value.is_floating_point():
+        raise TypeError(f"{name} must be floating point, not {value.dtype}")
+
+
+def check_mask(mask: Tensor) -> None:
+    """Raise TypeError unless the mask is a bool tensor."""
+    check_tensor("mask", mask)
+    if mask.dtype != torch.bool:
+        raise TypeError(f"mask must be a bool tensor, True on real snippets, not {mask.dtype}; try mask.bool()")
 
 
 def check_tensor(name: str, value: object) -> None:
@@ -26,41 +70,12 @@ def check_tensor(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a torch.Tensor, not {type(value).__module__}.{type(value).__qualname__}")
 
 
-def check_attention(attention: Tensor, mask: Tensor | None) -> None:
-    """Raise unless attention (..., T) is floating point and mask is a bool tensor that broadcasts with it."""
-    check_tensor("attention", attention)
-    if attention.ndim < 1:
-        raise ValueError("attention must have at least one dimension, (..., T), not ()")
-    if not attention.is_floating_point():
-        raise TypeError(f"attention must be floating point, not {attention.dtype}")
-    if mask is None:
-        return
-    check_tensor("mask", mask)
-    if mask.dtype != torch.bool:
-        raise TypeError(f"mask must be a bool tensor, True on real snippets, not {mask.dtype}; try mask.bool()")
-    if mask.ndim < 1 or mask.shape[-1] != attention.shape[-1]:
-        raise ValueError(
-            f"mask {tuple(mask.shape)} and attention {tuple(attention.shape)} do not fit: expected (..., T) for both"
-        )
-    check_broadcast("mask", mask.shape, mask.shape[:-1], attention, attention.shape[:-1])
-
-
 def check_probabilities(attention: Tensor, mask: Tensor | None) -> None:
     """Raise ValueError unless the attention of every real snippet lies in [0, 1]."""
     wrong = ~((attention >= 0) & (attention <= 1))  # NaN is wrong too
     if mask is not None:
-        wrong = wrong & mask
+        wrong = (wrong & mask).sum_to_size(attention.shape)  # the mask may have more leading dimensions
     if wrong.any():
         index = wrong.nonzero()[0].tolist()
-        value = attention.expand_as(wrong)[tuple(index)].item()
-        raise ValueError(f"attention must lie in [0, 1], but attention{index} is {value:.6g}")
-
-
-def check_broadcast(name: str, shape: torch.Size, leading: torch.Size, attention: Tensor, others: torch.Size) -> None:
-    """Raise ValueError unless the leading dimensions of the argument `name` and of the attention broadcast."""
-    for size, other in zip(reversed(leading), reversed(others), strict=False):
-        if size != other and 1 not in (size, other):
-            raise ValueError(
-                f"the leading dimensions of {name} {tuple(shape)} and attention {tuple(attention.shape)} "
-                "do not broadcast"
-            )
+        value = attention[tuple(index)].item()
+        raise ValueError(f"attention {tuple(attention.shape)} must lie in [0, 1], but attention{index} is {value:.6g}")

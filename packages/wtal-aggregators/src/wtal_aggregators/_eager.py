@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def keeps_tensors_plain() -> bool:
+    """Whether a tensor made here is one that may be kept: no tracer, transform or dispatch mode wraps or records it."""
+    return not (
+        torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        or transforms_active()
+        or dispatch_modes()
+    )
 
 
 def is_eager(*tensors: Tensor) -> bool:
     """Whether nothing but reverse-mode autograd watches: no compiler, tracer, transform, dispatch mode or subclass."""
     return not (
         torch.compiler.is_compiling()
-        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-        or _transforms_active()
-        or _dispatch_modes()
+        or not keeps_tensors_plain()
         or _forward_mode_level() >= 0
         or any(type(tensor) not in (Tensor, nn.Parameter) or _is_batched(tensor) for tensor in tensors)
     )
+
+
+def constant_when_compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """`torch.compiler.assume_constant_result`, but that imports the compiler, which takes a second."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
 def autocasts(tensor: Tensor) -> bool:
@@ -26,8 +47,8 @@ def autocasts(tensor: Tensor) -> bool:
 
 
 # PyTorch asks itself these but does not publish them. Should they go, plain operators serve every call.
-_transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
-_dispatch_modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: True)
+transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
+dispatch_modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: True)
 _is_batched = getattr(  # by autograd.grad(is_grads_batched=True)
     getattr(torch._C, "_functorch", None), "is_legacy_batchedtensor", lambda _: True
 )

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from wtal_aggregators import _compiled, _quadrature
-from wtal_aggregators._arguments import check_features, check_probabilities
-from wtal_aggregators._eager import autocasts, is_eager
-from wtal_aggregators.pooling import LinearAggregator, attention_coefficients, weighted_sum
+from wtal_aggregators._arguments import check_attention, check_pooling, check_probabilities
+from wtal_aggregators._eager import autocasts, constant_when_compiled, dispatch_modes, is_eager, keeps_tensors_plain
+from wtal_aggregators.pooling import LinearAggregator, weighted_sum, zero_padding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,12 +42,14 @@ def marginalized_average(
         ValueError: If the shapes do not fit, or `validate` finds attention outside [0, 1].
         TypeError: If features or attention are not floating point, or the mask is not bool.
     """
-    check_features(features, attention)
-    p = _probabilities(attention, mask, validate)
+    check_pooling(features, attention, mask)
+    if validate:
+        check_probabilities(attention, mask)
+    p = zero_padding(attention, mask)
     if p.shape == features.shape[:-1] and is_eager(features, p) and not autocasts(features):
-        pooled: Tensor = _Average.apply(features, p)  # type: ignore[no-untyped-call]
+        pooled: Tensor = _Average.apply(features, p, mask)  # type: ignore[no-untyped-call]
         return pooled
-    return weighted_sum(features, _coefficients(p))
+    return weighted_sum(features, zero_padding(_coefficients(p), mask))
 
 
 def marginalized_average_coefficients(
@@ -70,7 +72,7 @@ def marginalized_average_coefficients(
         ValueError: If the mask does not fit the attention, or `validate` finds attention outside [0, 1].
         TypeError: If the attention is not floating point, or the mask is not bool.
     """
-    return _coefficients(_probabilities(attention, mask, validate))
+    return zero_padding(_coefficients(_probabilities(attention, mask, validate)), mask)
 
 
 def marginalized_average_factors(attention: Tensor, mask: Tensor | None = None, *, validate: bool = False) -> Tensor:
@@ -117,10 +119,10 @@ class MarginalizedAverage(LinearAggregator):
 
 
 def _probabilities(attention: Tensor, mask: Tensor | None, validate: bool) -> Tensor:
-    p = attention_coefficients(attention, mask)
+    check_attention(attention, mask)
     if validate:
         check_probabilities(attention, mask)
-    return p
+    return zero_padding(attention, mask)
 
 
 def _coefficients(p: Tensor) -> Tensor:
@@ -163,21 +165,22 @@ class _Coefficients(torch.autograd.Function):
 
 class _Average(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, features: Tensor, p: Tensor) -> Tensor:
+    def forward(ctx: Any, features: Tensor, p: Tensor, mask: Tensor | None) -> Tensor:
         weights = _fast_coefficients(p).to(features.dtype)
-        ctx.save_for_backward(features, p, weights)
+        ctx.save_for_backward(features, p, weights, mask)
         return _row_times(weights, features)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        features, p, weights = ctx.saved_tensors
-        for_features, for_p = ctx.needs_input_grad
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        features, p, weights, mask = ctx.saved_tensors
+        for_features, for_p, _ = ctx.needs_input_grad
         if torch.is_grad_enabled():  # then they must depend on p, and `weights` does not
             weights = _coefficients(p).to(features.dtype)
         return (
             # torch would compute this outer product as a matrix product, at a half of the speed
             weights.unsqueeze(-1) * g.unsqueeze(-2) if for_features else None,
-            _gradient(p, _row_times(g, features.transpose(-1, -2))) if for_p else None,
+            _gradient(p, zero_padding(_row_times(g, features.transpose(-1, -2)), mask)) if for_p else None,
+            None,
         )
 
 
@@ -245,22 +248,29 @@ def _scaled_rule(p: Tensor) -> tuple[Tensor, Tensor]:
     rule = _rule(p.dtype)
     mass = p.detach().sum(-1, keepdim=True, dtype=torch.float64)
     upper = rule.decay / (mass - 1).clamp(min=rule.decay)
-    nodes, weights = _constants(rule, p)
+    nodes, weights = _constants(p.dtype, p.device)
     return upper * nodes, upper * weights
 
 
 _on_device: dict[tuple[float, torch.device], Tensor] = {}
 
 
-def _constants(rule: _quadrature.Rule, p: Tensor) -> Tensor:
-    """The rule's nodes and weights (2, n) on p's device, copied there once: every copy makes the host wait."""
-    if not is_eager(p):  # a constant of what is being compiled or traced, or wrapped as p is: not to be kept
-        return _copied(rule, p.device)
-    key = (rule.decay, p.device)
-    if key not in _on_device:
-        with torch.inference_mode(False):
-            _on_device[key] = _copied(rule, p.device)
-    return _on_device[key]
+@constant_when_compiled
+def _constants(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The rule's nodes and weights (2, n), copied to the device once: every copy makes the host wait.
+
+    A compiled graph holds the kept tensor. What wraps or records the copy (a transform, a tracer, a dispatch mode)
+    reads a kept one but keeps none: a process that never calls otherwise copies at every call.
+    """
+    rule = _rule(dtype)
+    key = rule.decay, device
+    if key in _on_device and not dispatch_modes():
+        return _on_device[key]
+    with torch.inference_mode(False):
+        copied = _copied(rule, device)
+    if keeps_tensors_plain():
+        _on_device[key] = copied
+    return copied
 
 
 def _copied(rule: _quadrature.Rule, device: torch.device) -> Tensor:

@@ -7,19 +7,21 @@ import math
 import torch
 from torch import Tensor, nn
 
-from wtal_aggregators._arguments import check_attention, check_features
+from wtal_aggregators._arguments import check_attention, check_fit, check_floating, check_mask, check_pooling
 
 
 def weighted_sum(features: Tensor, coefficients: Tensor) -> Tensor:
     """Sum features (..., T, D) under coefficients (..., T) to (..., D), in the features' dtype (MAAN equation 1).
 
-    The leading dimensions broadcast.
+    The leading dimensions broadcast. The coefficients are rounded to the features' dtype first.
 
     Raises:
         ValueError: If the shapes do not fit.
-        TypeError: If the features are not floating point.
+        TypeError: If the features or the coefficients are not floating point.
     """
-    check_features(features, coefficients)
+    check_floating("features", features)
+    check_floating("coefficients", coefficients)
+    check_fit(features, "coefficients", coefficients)
     weights = coefficients.to(features.dtype)
     if features.ndim > 2 and features.shape[-3] == 1 and weights.ndim > 1:
         # Several attentions over one sequence are one matrix product; broadcasting would copy the features for each.
@@ -27,10 +29,19 @@ def weighted_sum(features: Tensor, coefficients: Tensor) -> Tensor:
     return (weights.unsqueeze(-2) @ features).squeeze(-2)
 
 
+def zero_padding(values: Tensor, mask: Tensor | None) -> Tensor:
+    """The values (..., T), zero where the mask (..., T) is False; so is the gradient, even one that is not finite.
+
+    A gradient may be: what arrives at the coefficient of a snippet is a sum over its features, which overflows where
+    padding is huge.
+    """
+    return values if mask is None else torch.where(mask, values, values.new_zeros(()))
+
+
 def attention_coefficients(attention: Tensor, mask: Tensor | None = None) -> Tensor:
     """The attention itself, zero on padding: STPN's weighted sum (MAAN section 3.2, 1)."""
     check_attention(attention, mask)
-    return attention if mask is None else torch.where(mask, attention, attention.new_zeros(()))
+    return zero_padding(attention, mask)
 
 
 def dropout_coefficients(attention: Tensor, mask: Tensor | None = None, training: bool = True) -> Tensor:
@@ -43,10 +54,13 @@ def dropout_coefficients(attention: Tensor, mask: Tensor | None = None, training
 
 
 def norm_coefficients(attention: Tensor, mask: Tensor | None = None) -> Tensor:
-    """a_t / sum a, summed in at least float32 (MAAN section 3.2, 3). Zero where the sum is."""
+    """a_t / sum a, summed in at least float32 (MAAN section 3.2, 3).
+
+    Zero where all attention is. A NaN makes its own row NaN, and attention below zero is divided by its sum as well.
+    """
     a = attention_coefficients(attention, mask)
     total = a.sum(-1, keepdim=True, dtype=_at_least_float32(a.dtype))
-    return (a / torch.where(total > 0, total, 1)).to(a.dtype)
+    return zero_padding((a / torch.where(total == 0, 1, total)).to(a.dtype), mask)
 
 
 def softmax_norm_coefficients(attention: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -56,29 +70,35 @@ def softmax_norm_coefficients(attention: Tensor, mask: Tensor | None = None) -> 
         return a.softmax(-1)
     # Where no snippet is real, softmax over -inf is 0 / 0: let it see zeros, then zero the row.
     logits = torch.where(mask | ~mask.any(-1, keepdim=True), a, -math.inf)
-    return torch.where(mask, logits.softmax(-1), 0)
+    return zero_padding(logits.softmax(-1), mask)
 
 
 def mean_coefficients(attention: Tensor, mask: Tensor | None = None) -> Tensor:
     """One over the number of real snippets, whatever the attention."""
     check_attention(attention, mask)
-    if mask is None:
-        return torch.full_like(attention, 1 / max(attention.shape[-1], 1))
-    count = mask.sum(-1, keepdim=True).clamp(min=1)
-    return (mask / count).to(attention.dtype).expand_as(attention)
+    return norm_coefficients(torch.ones_like(attention), mask)
 
 
 def max_pool(features: Tensor, mask: Tensor | None = None) -> Tensor:
     """The largest value of each feature over the real snippets of (..., T, D): (..., D), zero where none is real.
 
     The leading dimensions broadcast. Equal values share the gradient.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+        TypeError: If the features are not floating point, or the mask is not bool.
     """
+    check_floating("features", features)
+    if features.ndim < 2:
+        raise ValueError(f"features must have at least two dimensions, (..., T, D), not {tuple(features.shape)}")
+    if mask is not None:
+        check_mask(mask)
+        check_fit(features, "mask", mask)
+        features = torch.where(mask.unsqueeze(-1), features, -math.inf)
     if features.shape[-2] == 0:
         return features.sum(-2)
-    if mask is None:
-        return features.amax(-2)
-    largest = torch.where(mask.unsqueeze(-1), features, -math.inf).amax(-2)
-    return torch.where(mask.any(-1, keepdim=True), largest, 0)
+    largest = features.amax(-2)
+    return largest if mask is None else torch.where(mask.any(-1, keepdim=True), largest, 0)
 
 
 def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
@@ -94,7 +114,7 @@ class LinearAggregator(nn.Module):
 
     def forward(self, features: Tensor, attention: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pool features (..., T, D) under attention (..., T) and mask (..., T) to (..., D)."""
-        check_features(features, attention)
+        check_pooling(features, attention, mask)
         return weighted_sum(features, self.coefficients(attention, mask))
 
 
@@ -143,7 +163,6 @@ class Max(nn.Module):
 
     def forward(self, features: Tensor, attention: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pool features (..., T, D) under mask (..., T) to (..., D); attention (..., T) is only checked."""
-        check_features(features, attention)
-        check_attention(attention, mask)
+        check_pooling(features, attention, mask)
         pooled = max_pool(features, mask)
         return pooled.expand(torch.broadcast_shapes(pooled.shape, (*attention.shape[:-1], 1)))  # type: ignore[no-untyped-call]

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from wtal_aggregators._arguments import check_attention, check_features
-from wtal_aggregators.pooling import LinearAggregator, attention_coefficients
+from wtal_aggregators._arguments import check_attention, check_pooling
+from wtal_aggregators._eager import transforms_active
+from wtal_aggregators.pooling import LinearAggregator, zero_padding
 
 try:
     import numpy as np  # which numba brings
@@ -42,14 +43,17 @@ def marginalized_average_reference(features: Tensor, attention: Tensor, mask: Te
     Raises:
         ValueError: If the shapes do not fit or the tensors are not on the CPU.
         TypeError: If features or attention are not floating point, or the mask is not bool.
-        RuntimeError: In a backward pass with `create_graph=True`.
+        RuntimeError: In a backward pass with `create_graph=True`, or under a transform of `torch.func`.
     """
-    check_features(features, attention)
+    check_pooling(features, attention, mask)
+    if transforms_active():
+        raise RuntimeError("the reference takes no torch.func transform (vmap, grad, ...); marginalized_average does")
     for name, tensor in (("features are", features), ("attention is", attention)):
         if tensor.device.type != "cpu":
             raise ValueError(f"the reference computes on the CPU, but {name} on {tensor.device}")
-    p = attention_coefficients(attention, mask)
-    check_features(features, p)  # the mask may have added leading dimensions
+    p = zero_padding(attention, mask)
+    if mask is not None:  # the recurrence multiplies what it should not take by zero
+        features = zero_padding(features, mask.unsqueeze(-1))
     leading = torch.broadcast_shapes(features.shape[:-2], p.shape[:-1])  # type: ignore[no-untyped-call]
     pooled: Tensor = _Reference.apply(  # type: ignore[no-untyped-call]
         features.expand(*leading, *features.shape[-2:]), p.expand(*leading, p.shape[-1])
@@ -153,7 +157,7 @@ class _Reference(torch.autograd.Function):
             raise RuntimeError("the reference can be differentiated once only; marginalized_average can be twice")
         features, p = ctx.saved_tensors
         x, rows = _arrays(features, p)
-        directions = g.double().reshape(len(x), -1).numpy()
+        directions = g.double().reshape(len(x), -1).contiguous().numpy()
         dx, dp = np.zeros_like(x), np.zeros_like(rows)
         for index in range(len(x)):
             dx[index], dp[index] = reverse_of_algorithm_1(x[index], rows[index], directions[index])

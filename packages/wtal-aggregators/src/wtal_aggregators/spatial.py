@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from wtal_aggregators._arguments import check_broadcast, check_probabilities, check_tensor
+from wtal_aggregators._arguments import check_broadcast, check_floating, check_mask, check_probabilities
 from wtal_aggregators.marginalized import marginalized_average
 from wtal_aggregators.pooling import attention_coefficients, weighted_sum
 
@@ -19,12 +19,12 @@ def as_sequences(features: Tensor, attention: Tensor, mask: Tensor | None) -> tu
 
     Raises:
         ValueError: If the shapes are not these, or their leading dimensions do not broadcast.
-        TypeError: If an argument is no tensor.
+        TypeError: If features or attention are not floating point, or the mask is not bool.
     """
-    check_tensor("features", features)
-    check_tensor("attention", attention)
+    check_floating("features", features)
+    check_floating("attention", attention)
     if mask is not None:
-        check_tensor("mask", mask)
+        check_mask(mask)
     places = features.shape[-2:]
     if features.ndim < 3 or attention.ndim < 3 or attention.shape[-3:] != (1, *places):
         raise ValueError(
@@ -36,9 +36,10 @@ def as_sequences(features: Tensor, attention: Tensor, mask: Tensor | None) -> tu
             f"mask {tuple(mask.shape)} and attention {tuple(attention.shape)} do not fit: "
             "expected (..., 1, H, W) for both"
         )
-    for name, tensor in (("features", features), ("mask", mask)):
-        if tensor is not None:
-            check_broadcast(name, tensor.shape, tensor.shape[:-3], attention, attention.shape[:-3])
+    check_broadcast("features", features, 3, "attention", attention, 3)
+    if mask is not None:
+        check_broadcast("mask", mask, 3, "attention", attention, 3)
+        check_broadcast("features", features, 3, "mask", mask, 3)
     return features.flatten(-2).transpose(-1, -2), _flat(attention), None if mask is None else _flat(mask)
 
 
