@@ -3,7 +3,8 @@
 Leaves do not import this module. They define tuples of their own with the same fields, and a type checker or
 `wtal_core.testing` says whether they fit. Everywhere: B videos, T snippets (padded; `mask` is True on real ones),
 D features, C classes, S assemblies, N intervals. Times are seconds. Arguments stay as they are, and the same arguments
-give the same answer; only training draws at random, from torch's generator. `wtal_core.testing` checks every clause.
+give the same answer; only training draws at random, from torch's generator. Padding may hold any finite numbers, and
+has no part in an answer. `wtal_core.testing` checks every clause, and what it cannot ask of all is said in its place.
 """
 
 from __future__ import annotations
@@ -30,7 +31,11 @@ class Targets(NamedTuple):
 
 
 class Decoding(Protocol):
-    """A decoder's output, with its graph kept so that activations can differentiate the logits."""
+    """A decoder's output, with its graph kept so that activations can differentiate the logits.
+
+    It may also have `probabilities` (B, S, C) in [0, 1], of the classes in each assembly, from which activations choose
+    the assembly that they read a class in. Without them that is a softmax of the logits over the classes.
+    """
 
     @property
     def attention(self) -> Tensor:
@@ -56,7 +61,8 @@ class Decoding(Protocol):
 class Aggregator(Protocol):
     """Pools snippet features under an attention, as an `nn.Module`.
 
-    One that is linear in the features may also give `coefficients(attention, mask)`, their weights (B, T).
+    Built as `cls(**options)`: it is not told D, and works for any. One that is linear in the features may also give
+    `coefficients(attention, mask=None)`, their weights (B, T), zero on padding.
     """
 
     def __call__(self, features: Tensor, attention: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -66,8 +72,9 @@ class Aggregator(Protocol):
 class Decoder(Protocol):
     """Turns one stream's features into assemblies, as an `nn.Module`.
 
-    Built as `cls(feature_dim=D, num_classes=C, aggregator=..., **options)`. One that cannot learn from all targets may
-    also give `check_targets(targets)`, which is asked before training and raises a `ValueError` as a call does.
+    Built as `cls(feature_dim=D, num_classes=C, aggregator=..., **options)`. An aggregator that it calls is a submodule,
+    so that it is trained, moved and saved with the decoder. One that cannot learn from all targets may also give
+    `check_targets(targets)`, which is asked before training and raises a `ValueError` as a call does.
     """
 
     def __call__(self, features: Tensor, mask: Tensor | None = None, targets: Targets | None = None) -> Decoding:
@@ -78,7 +85,7 @@ class Decoder(Protocol):
         """
 
     def loss(self, decoding: Decoding, targets: Targets) -> dict[str, Tensor]:
-        """Named scalar terms, already weighted; training minimises their sum."""
+        """Named scalar terms, of shape () and already weighted; training minimises their sum."""
 
 
 class ActivationMaps(NamedTuple):
@@ -92,7 +99,11 @@ class Activation(Protocol):
     """Reads class activations over time from one video's decoding."""
 
     def __call__(self, decoding: Decoding, features: Tensor) -> ActivationMaps:
-        """Map a decoding of one video (B = 1) and the features (1, T, D) it saw to (C, T) maps."""
+        """Map a decoding of one video (B = 1) and the features (1, T, D) it saw to (C, T) maps.
+
+        A decoding of several assemblies or without `head_weight` may be refused by a `ValueError`. An activation may
+        smooth over time, or leave a map constant: the kit holds no map against the order of the snippets.
+        """
 
 
 class Segments(Protocol):
@@ -126,7 +137,8 @@ class Proposer(Protocol):
         """Map activation (C, T), class scores (C,) and snippet edges (T + 1,) in seconds to detections.
 
         Snippet t stands for [edges[t], edges[t + 1]). A call with a further parameter `attention` (its default None)
-        is given the streams' fused attention (C, T) by that name.
+        is given the streams' fused attention (C, T) by that name. Options may be in seconds: the kit moves the edges,
+        and does not stretch them.
         """
 
 
@@ -134,7 +146,11 @@ class Suppressor(Protocol):
     """Removes or weakens detections of one video that repeat a better one."""
 
     def __call__(self, detections: Detections) -> Detections:
-        """The kept detections, possibly with lower scores."""
+        """The kept detections, possibly with lower scores.
+
+        Class by class, unless an option of the component says otherwise (the kit is then told so). Neither the order of
+        the detections nor anything else but their values decides between equal scores.
+        """
 
 
 class Evaluation(Protocol):
@@ -146,7 +162,7 @@ class Evaluation(Protocol):
 
     @property
     def mean_ap(self) -> FloatArray:
-        """(K,)."""
+        """(K,), the mean over the classes with ground truth."""
 
     @property
     def average_precision(self) -> FloatArray:
@@ -168,7 +184,7 @@ class Evaluator(Protocol):
     ) -> Evaluation:
         """Score detections per video name; `classes` names the C class indices.
 
-        `ground_truth` has every video of the subset, those without instances included.
+        `ground_truth` has every video of the subset, those without instances included. Detections equal to it score 1.
         """
 
 
@@ -188,8 +204,8 @@ class FeatureStore(Protocol):
 class FeatureReader(Protocol):
     """Opens a feature store.
 
-    Raises `OSError` for what is missing or unreadable and `ValueError` for what has the wrong form; both say which
-    file. So do the methods of the store.
+    Raises `OSError` for what is missing or unreadable and `ValueError` for what has the wrong form; both give the whole
+    path of the file. So do the methods of the store.
     """
 
     def __call__(self, path: Path) -> FeatureStore:

@@ -32,6 +32,14 @@ def patterns(answer: Any, features: Tensor) -> None:
     _tensor("patterns", answer, (B, D), features)
 
 
+def coefficients(answer: Any, attention: Tensor) -> None:
+    """What an aggregator's coefficients are for attention (B, T): (B, T)."""
+    require(
+        isinstance(answer, Tensor) and answer.shape == attention.shape,
+        f"coefficients must be a tensor {tuple(attention.shape)} as the attention is, got {_form(answer)}",
+    )
+
+
 def decoding(answer: Any, features: Tensor, mask: Tensor | None, num_classes: int) -> None:
     """What a decoder returns for features (B, T, D) under mask (B, T)."""
     B, T, D = features.shape
@@ -49,6 +57,8 @@ def decoding(answer: Any, features: Tensor, mask: Tensor | None, num_classes: in
     _tensor("class_scores", _attribute(answer, "class_scores"), (B, num_classes), features, unit=True)
     if _attribute(answer, "head_weight") is not None:
         _tensor("head_weight", answer.head_weight, (num_classes, D), features)
+    if getattr(answer, "probabilities", None) is not None:
+        _tensor("probabilities", answer.probabilities, (B, S, num_classes), features, unit=True)
 
 
 def terms(answer: Any) -> None:
@@ -59,8 +69,8 @@ def terms(answer: Any) -> None:
     )
     for name, term in answer.items():
         require(
-            isinstance(term, Tensor) and term.numel() == 1 and term.is_floating_point(),
-            f"loss term {name!r} must be a scalar tensor, got {_form(term)}",
+            isinstance(term, Tensor) and term.shape == () and term.is_floating_point(),
+            f"loss term {name!r} must be a scalar tensor, of shape (), got {_form(term)}",
         )
         require(bool(term.isfinite().all()), f"loss term {name!r} must be finite, got {term.item()}")
 

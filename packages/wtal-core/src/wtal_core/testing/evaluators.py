@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,7 @@ from wtal_core.dataset import Instances
 from wtal_core.localization import VideoDetections
 from wtal_core.testing import answers
 from wtal_core.testing.answers import require
-from wtal_core.testing.trial import Trial, check, clause
-
-Subset = tuple[dict[str, Segments], list[str]]
+from wtal_core.testing.trial import Example, Trial, check, clause, repeats
 
 
 def check_evaluator(make: Callable[[], Evaluator]) -> None:
@@ -26,7 +25,7 @@ def check_evaluator(make: Callable[[], Evaluator]) -> None:
     check("evaluator", make)
 
 
-def subsets() -> Iterator[Subset]:
+def subsets() -> Iterator[tuple[dict[str, Segments], list[str]]]:
     """Ground truth by video name, and class names: the smallest first; a video and a class without instances too."""
     one = _instances([(0, 0.0, 2.0)])
     yield {"a": one}, ["first"]
@@ -47,12 +46,13 @@ def perfect(truth: dict[str, Segments]) -> dict[str, Detections]:
     }
 
 
-def _nothing(truth: dict[str, Segments]) -> dict[str, Detections]:
+def nothing(truth: dict[str, Segments]) -> dict[str, Detections]:
+    """No detections."""
     none = np.empty(0)
     return {name: VideoDetections(np.empty(0, np.int64), none, none, none) for name in truth}
 
 
-def _some(truth: dict[str, Segments]) -> dict[str, Detections]:
+def some(truth: dict[str, Segments]) -> dict[str, Detections]:
     """Detections that are right, late and wrong by turns."""
     found: dict[str, Detections] = {}
     for number, name in enumerate(truth):
@@ -61,41 +61,58 @@ def _some(truth: dict[str, Segments]) -> dict[str, Detections]:
     return found
 
 
-def _evaluate(trial: Trial, evaluator: Any, truth: Any, found: Any, classes: list[str]) -> Any:
-    return trial.call(evaluator, ground_truth=truth, detections=found, classes=classes)
-
-
-@clause("evaluator", "precisions are (K, C) and (K,) in [0, 1], and NaN for a class without instances alone")
-def _form(trial: Trial) -> None:
-    evaluator = trial.build()
+def verdicts(*detectors: Callable[[dict[str, Segments]], dict[str, Detections]], videos: int = 1) -> Iterator[Example]:
+    """An evaluator's arguments for every subset of at least so many videos, and every way to detect."""
     for truth, classes in subsets():
-        for found in (perfect(truth), _some(truth), _nothing(truth)):
-            answers.evaluation(_evaluate(trial, evaluator, truth, found, classes), truth, len(classes))
+        for detect in detectors if len(truth) >= videos else ():
+            yield {"ground_truth": truth, "detections": detect(truth), "classes": classes}
 
 
-@clause("evaluator", "its arguments stay as they are")
-def _untouched(trial: Trial) -> None:
-    evaluator = trial.build()
-    for truth, classes in subsets():
-        given: dict[str, Any] = {"ground_truth": truth, "detections": _some(truth), "classes": classes}
-        trial.call(evaluator, **given)
-        trial.unchanged(**given)
+examples = partial(verdicts, perfect, some, nothing)
+promise = partial(clause, "evaluator", examples)
 
 
-@clause("evaluator", "detections equal to the ground truth score 1")
-def _perfect(trial: Trial) -> None:
-    evaluator = trial.build()
-    for truth, classes in subsets():
-        mean = _evaluate(trial, evaluator, truth, perfect(truth), classes).mean_ap
-        require(bool(np.allclose(mean, 1)), f"mean_ap is {mean.tolist()}.")
+@promise("precisions are (K, C) and (K,) in [0, 1], and NaN for a class without instances alone")
+def _form(trial: Trial, **given: Any) -> None:
+    verdict = trial.call(trial.build(), **given)
+    answers.evaluation(verdict, given["ground_truth"], len(given["classes"]))
 
 
-@clause("evaluator", "neither the order of the videos nor a second call changes the verdict")
-def _order(trial: Trial) -> None:
-    evaluator = trial.build()
-    for truth, classes in subsets():
-        found = _some(truth)
-        first = evaluator(truth, found, classes).average_precision.copy()
-        backwards = dict(reversed(truth.items())), dict(reversed(found.items()))
-        again = _evaluate(trial, evaluator, *backwards, classes).average_precision
-        require(np.array_equal(first, again, equal_nan=True), f"It gave {first.tolist()}, then {again.tolist()}.")
+@promise("its arguments stay as they are")
+def _untouched(trial: Trial, **given: Any) -> None:
+    trial.call(trial.build(), **given)
+    trial.unchanged(**given)
+
+
+@promise("mean_ap is the mean of average_precision over the classes that have instances")
+def _mean(trial: Trial, **given: Any) -> None:
+    verdict = trial.call(trial.build(), **given)
+    expected = np.nanmean(verdict.average_precision, axis=1)
+    told = f"It is {verdict.mean_ap.tolist()}, and the mean is {expected.tolist()}."
+    require(bool(np.allclose(verdict.mean_ap, expected)), told)
+
+
+@clause("evaluator", partial(verdicts, perfect), "detections equal to the ground truth score 1")
+def _perfect(trial: Trial, **given: Any) -> None:
+    mean = trial.call(trial.build(), **given).mean_ap
+    require(bool(np.allclose(mean, 1)), f"mean_ap is {mean.tolist()}.")
+
+
+# Of one video alone a protocol may say that even a ranking by chance is right.
+@clause("evaluator", partial(verdicts, nothing, videos=2), "no detections score less than 1")
+def _nothing(trial: Trial, **given: Any) -> None:
+    mean = trial.call(trial.build(), **given).mean_ap
+    require(bool((mean < 1).all()), f"mean_ap is {mean.tolist()}.")
+
+
+@promise("neither the order of the videos nor a second call changes the verdict")
+def _order(trial: Trial, **given: Any) -> None:
+    backwards = given | {name: dict(reversed(given[name].items())) for name in ("ground_truth", "detections")}
+    repeats(
+        trial,
+        trial.build(),
+        given,
+        examples,
+        lambda verdict: [verdict.tiou_thresholds, verdict.mean_ap, verdict.average_precision],
+        again=backwards,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from wtal_core.contracts import FeatureStore, FloatArray
 from wtal_core.testing.answers import require
-from wtal_core.testing.trial import Trial, check, clause, shown
+from wtal_core.testing.trial import Trial, check, clause, once
 
 #: What is written and read back: features (T, D) by video and stream. One video lacks a stream.
 FEATURES: Mapping[tuple[str, str], FloatArray] = {
@@ -37,64 +38,91 @@ def check_feature_reader(make: Callable[..., FeatureStore], write: Write) -> Non
     check("feature reader", make, write)
 
 
+promise = partial(clause, "feature reader", once)
+
+
 @contextmanager
-def _store(trial: Trial) -> Iterator[Any]:
+def _path(trial: Trial) -> Iterator[Path]:
+    """Where a store was written."""
     assert trial.write is not None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features"
         trial.write(path, FEATURES)
-        yield trial.build(path=path)
+        yield path
 
 
-@clause("feature reader", "names(stream) are the videos that have features of the stream, sorted")
+@promise("names(stream) are the videos that have features of the stream, sorted")
 def _names(trial: Trial) -> None:
-    with _store(trial) as store:
+    with _path(trial) as path:
+        store = trial.build(path=path)
         for stream, expected in (("flow", ["a"]), ("rgb", ["a", "b"])):
             got = trial.call(store.names, stream=stream)
             require(list(got) == expected, f"Of {sorted(FEATURES)} it lists {got!r}.")
 
 
-@clause("feature reader", "shape(name, stream) is (T, D)")
+@promise("shape(name, stream) is (T, D)")
 def _shape(trial: Trial) -> None:
-    with _store(trial) as store:
+    with _path(trial) as path:
+        store = trial.build(path=path)
         for (name, stream), array in FEATURES.items():
             got = trial.call(store.shape, name=name, stream=stream)
-            require(tuple(got) == array.shape, f"Of an array {array.shape} it says {got!r}.")
+            require(got == array.shape, f"Of an array {array.shape} it says {got!r}.")
 
 
-@clause("feature reader", "read(name, stream) gives the features (T, D), again and again")
+@promise("read(name, stream) gives the features (T, D), again and again")
 def _read(trial: Trial) -> None:
-    with _store(trial) as store:
+    with _path(trial) as path:
+        store = trial.build(path=path)
         for (name, stream), array in [*FEATURES.items(), *FEATURES.items()]:
             _equal(trial.call(store.read, name=name, stream=stream), array)
 
 
-@clause("feature reader", "read(name, stream, rows) gives the rows in any order, repeated if asked to")
+@promise("read(name, stream, rows) gives the rows in any order, repeated if asked to")
 def _rows(trial: Trial) -> None:
-    with _store(trial) as store:
+    with _path(trial) as path:
+        store = trial.build(path=path)
         for (name, stream), array in FEATURES.items():
             for rows in (np.array([0]), np.array([len(array) - 1, 0, 0])):
                 _equal(trial.call(store.read, name=name, stream=stream, rows=rows), array[rows])
 
 
-@clause("feature reader", "what is missing raises an OSError that names the file")
+@promise("what is missing raises an OSError that names the file")
 def _missing(trial: Trial) -> None:
-    with _store(trial) as store, tempfile.TemporaryDirectory() as folder:
-        calls: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
-            (trial.make, {"path": Path(folder) / "nowhere"}, str(Path(folder) / "nowhere")),
-            (store.read, {"name": "zebra", "stream": "rgb"}, "features"),
-            (store.shape, {"name": "b", "stream": "flow"}, "features"),
-        ]
-        for function, given, file in calls:
-            trial.given = {name: shown(value) for name, value in given.items()}
-            try:
-                answer = function(**given)
-            except OSError as error:
-                require(file in str(error), f"{str(error)!r} does not name the file.")
-            except Exception as error:
-                require(False, f"It raised {type(error).__name__}.")
-            else:
-                require(False, f"It gave {answer!r}.")
+    with _path(trial) as path:
+        store, nowhere = trial.build(path=path), path.with_name("nowhere")
+        _refused(trial, nowhere, OSError, lambda path: trial.make(path=path), path=nowhere)
+        _refused(trial, path, OSError, store.read, name="zebra", stream="rgb")
+        _refused(trial, path, OSError, store.shape, name="b", stream="flow")
+
+
+@promise("what is malformed raises an OSError or a ValueError that names the file")
+def _malformed(trial: Trial) -> None:
+    with _path(trial) as path:
+        for file in [path, *path.rglob("*")]:
+            if file.is_file():
+                file.write_bytes(b"malformed")
+        for name, stream in FEATURES:
+            for ask in (
+                lambda name, stream: trial.make(path=path).read(name, stream),
+                lambda name, stream: trial.make(path=path).shape(name, stream),
+            ):
+                _refused(trial, path, (OSError, ValueError), ask, name=name, stream=stream)
+
+
+def _refused(
+    trial: Trial,
+    file: Path,
+    errors: type[Exception] | tuple[type[Exception], ...],
+    function: Callable[..., Any],
+    **given: Any,
+) -> None:
+    """Require that a call raises an error whose message has the whole path of the file, or of the folder it lies in."""
+    try:
+        answer = trial.call(function, **given)
+    except errors as error:
+        require(str(file) in str(error), f"{str(error)!r} does not name {str(file)!r}.")
+    else:
+        require(False, f"It gave {answer!r}.")
 
 
 def _equal(got: Any, expected: FloatArray) -> None:

@@ -1,104 +1,134 @@
-"""A trial: the clauses of one kind, tried one by one on a component that remembers what it was last given."""
+"""A trial: the clauses of one kind, each tried on its examples, by a component that is built and called."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.torch
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wtal_core.errors import one_line
+from wtal_core.plugins import known_kind
 from wtal_core.testing.answers import ContractError, require
+
+Example = Mapping[str, Any]
+Examples = Callable[[], Iterable[Example]]
+Check = Callable[..., None]
 
 
 class Clause(NamedTuple):
-    """A sentence of the contract of one kind, and a function that raises `ContractError` where it does not hold."""
+    """A sentence of the contract of one kind, and how it is checked.
+
+    Attributes:
+        sentence: what a component promises.
+        examples: gives the inputs on which it is tried, the smallest first, made anew at each call.
+        holds: called as `holds(trial, **example)`; raises `ContractError` where the sentence does not hold.
+    """
 
     sentence: str
-    check: Callable[[Trial], None]
+    examples: Examples
+    holds: Check
 
 
 _CLAUSES: dict[str, list[Clause]] = {}
 
 
-def clause(kind: str, sentence: str) -> Callable[[Callable[[Trial], None]], Callable[[Trial], None]]:
+def clause(kind: str, examples: Examples, sentence: str) -> Callable[[Check], Check]:
     """Make a function the check of a clause of this kind; clauses are tried in the order of their definition."""
 
-    def add(check: Callable[[Trial], None]) -> Callable[[Trial], None]:
-        _CLAUSES.setdefault(kind, []).append(Clause(sentence, check))
-        return check
+    def add(holds: Check) -> Check:
+        _CLAUSES.setdefault(kind, []).append(Clause(sentence, examples, holds))
+        return holds
 
     return add
 
 
+def once() -> Iterator[Example]:
+    """For a clause that needs no example, or makes its own."""
+    yield {}
+
+
 def clauses(kind: str) -> tuple[str, ...]:
-    """The sentences of the contract that are checked for a kind, in order."""
-    return tuple(one.sentence for one in _CLAUSES[kind])
+    """The sentences of the contract that are checked for a kind, in order.
+
+    Raises:
+        PluginError: there is no such kind.
+    """
+    return tuple(one.sentence for one in _CLAUSES[known_kind(kind)])
 
 
 class Trial:
-    """What a clause tries: it builds and calls components, and remembers the arguments of the last call as text.
+    """One clause on one example: it builds and calls components, and remembers as text what it last gave one.
 
     Attributes:
         make: builds a component.
         write: of a feature reader's trial: writes a store for it.
     """
 
-    def __init__(self, make: Callable[..., Any], write: Callable[[Path, Any], object] | None = None) -> None:
+    def __init__(self, make: Callable[..., Any], write: Callable[[Path, Any], object] | None, example: Example) -> None:
         self.make = make
         self.write = write
-        self.given: dict[str, str] = {}
+        self.given = _texts(example)
 
-    def build(self, **injected: Any) -> Any:
+    def build(self, seed: int = 0, /, **injected: Any) -> Any:
         """A new component, from torch's generator at the same state each time."""
-        torch.manual_seed(0)
-        self.given = {}
+        torch.manual_seed(seed)
         try:
             return self.make(**injected)
-        except Exception as error:
-            raise ContractError(f"Building it raised {type(error).__name__}: {one_line(error)}.") from error
+        except (Exception, SystemExit) as error:
+            self.given = _texts(injected)
+            # A component is callable too, so that an instance fails here, for want of its own arguments.
+            builds = inspect.isroutine(self.make) or isinstance(self.make, type | functools.partial)
+            hint = "" if builds else "; give the class or what builds one, not an instance"
+            raise ContractError(f"Building it raised {_described(error)}{hint}.") from error
 
     def call(self, function: Callable[..., Any], /, **given: Any) -> Any:
-        """Call with these arguments, by position; whatever it raises breaks the contract."""
-        self.given = {name: shown(value) for name, value in given.items()}
-        try:
-            return function(*given.values())
-        except Exception as error:
-            raise ContractError(f"It raised {type(error).__name__}: {one_line(error)}") from error
+        """Call with these arguments, by position."""
+        self.given = _texts(given)
+        return function(*given.values())
 
     def unchanged(self, **given: Any) -> None:
         """Require that the arguments of the last call are as they were."""
         for name, value in given.items():
-            require(shown(value) == self.given[name], f"{name} became {shown(value)}")
+            require(shown(value) == self.given[name], f"{name} became {shown(value)}.")
 
 
-def check(kind: str, make: Callable[..., Any], write: Callable[[Path, Any], object] | None = None) -> None:
-    """Try every clause of a kind.
+def check(
+    kind: str,
+    make: Callable[..., Any],
+    write: Callable[[Path, Any], object] | None = None,
+    without: Collection[str] = (),
+) -> None:
+    """Try every clause of a kind on each of its examples, except the clauses whose sentences are in `without`.
 
     Raises:
-        ContractError: the first clause that does not hold, what happened, and the smallest input that shows it.
+        ContractError: the first clause that does not hold, what happened, and the smallest input that shows it. What a
+            component raises breaks the clause, and so does an answer that the check can make nothing of.
     """
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        for sentence, holds in _CLAUSES[kind]:
-            trial = Trial(make, write)
-            try:
-                holds(trial)
-            except ContractError as broken:
-                given = ", ".join(f"{name} = {text}" for name, text in trial.given.items())
-                raise ContractError(
-                    f"{kind} {_name(make)} breaks the contract: {sentence}. {broken}"
-                    + (f"\nThe smallest input that shows it: {given}" if given else "")
-                ) from broken.__cause__
+        for sentence, examples, holds in _CLAUSES[kind]:
+            for example in examples() if sentence not in without else ():
+                trial = Trial(make, write, example)
+                try:
+                    holds(trial, **example)
+                except (Exception, SystemExit) as error:
+                    known = isinstance(error, ContractError)
+                    broken = str(error) if known else f"Checking it raised {_described(error)}."
+                    given = ", ".join(f"{name} = {text}" for name, text in trial.given.items())
+                    raise ContractError(
+                        f"{kind} {_name(make)} breaks the contract: {sentence}. {broken}"
+                        + (f"\nThe smallest input that shows it: {given}" if given else "")
+                    ) from (error.__cause__ if known else error)
 
 
-def devices() -> list[torch.device]:
-    """The CPU, and the GPU if there is one."""
-    return [torch.device(name) for name in (["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])]
+# What the clauses of several kinds require
 
 
 def is_module(component: Any) -> None:
@@ -106,19 +136,97 @@ def is_module(component: Any) -> None:
     require(isinstance(component, nn.Module), f"It is a {type(component).__name__}.")
 
 
+def draws_in_training_alone(build: Callable[[], nn.Module], answer: Callable[[nn.Module], list[Tensor]]) -> None:
+    """Require that evaluation leaves torch's generator alone, and that training draws from nothing else."""
+    for training in (False, True):
+        answers, states = [], []
+        for seed in (0, 0, 1):
+            module = build().train(training)
+            seeded = torch.manual_seed(seed).get_state()
+            answers.append(answer(module))
+            states.append(torch.get_rng_state())
+            require(training or torch.equal(states[-1], seeded), "Evaluation moved torch's generator.")
+        for again in answers[1:2] if training else answers[1:]:
+            equal = all(map(torch.equal, answers[0], again))
+            require(equal, f"It gave {shown(answers[0])}, then {shown(again)}.")
+        require(not torch.equal(states[0], states[2]), "It seeded torch's generator.")
+
+
+def remembers(build: Callable[[int], nn.Module], answer: Callable[[nn.Module], list[Tensor]]) -> None:
+    """Require that what a step of training left in a module returns from a checkpoint, into one of other weights."""
+    trained = build(0).train()
+    answer(trained)
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter.add_(0.25)
+    state = {name: tensor.detach().contiguous() for name, tensor in trained.state_dict().items()}
+    fresh = build(1)
+    fresh.load_state_dict(safetensors.torch.load(safetensors.torch.save(state)))
+    for training in (False, True):
+        torch.manual_seed(0)
+        expected = answer(trained.train(training))
+        torch.manual_seed(0)
+        got = answer(fresh.train(training))
+        equal = all(map(same, got, expected))
+        require(equal, f"Restored from a checkpoint it gives {shown(got)}, not {shown(expected)}.")
+
+
+def repeats(
+    trial: Trial,
+    component: Callable[..., Any],
+    given: Example,
+    examples: Examples,
+    arrays: Callable[[Any], Sequence[NDArray[Any]]],
+    again: Example | None = None,
+) -> None:
+    """Require the same arrays of a second call, made as `again` if that is given, and of a third after all examples."""
+    first = [part.copy() for part in arrays(component(*given.values()))]
+    for between in ((), examples()):
+        for other in between:
+            component(*other.values())
+        same_arrays(first, arrays(trial.call(component, **(again or given))))
+
+
 def same(one: Tensor, other: Tensor) -> bool:
     """Whether tensors are equal up to the rounding of float32."""
     return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-def restored(trained: nn.Module, fresh: nn.Module) -> nn.Module:
-    """The fresh module with the trained one's state, after a way through a checkpoint."""
-    state = {name: tensor.detach().contiguous() for name, tensor in trained.state_dict().items()}
-    try:
-        fresh.load_state_dict(safetensors.torch.load(safetensors.torch.save(state)))
-    except (RuntimeError, ValueError) as error:
-        raise ContractError(f"Its state_dict cannot be saved and loaded: {one_line(error)}") from error
-    return fresh
+def same_arrays(first: Sequence[NDArray[Any]], again: Sequence[NDArray[Any]]) -> None:
+    """Require equal arrays, up to rounding."""
+    equal = all(
+        one.shape == other.shape and np.allclose(one, other, rtol=0, atol=1e-9, equal_nan=True)
+        for one, other in zip(first, again, strict=True)
+    )
+    require(equal, f"It gave {shown(first)}, then {shown(again)}.")
+
+
+# Inputs
+
+
+def devices() -> list[torch.device]:
+    """The CPU, and the GPU if there is one."""
+    return [torch.device(name) for name in (["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])]
+
+
+def first_alone(batch: Tensor) -> Tensor:
+    """A mask (B, T) for a batch (B, T, ...): of the first video the first snippet is real, of the others all are."""
+    mask = torch.ones(batch.shape[:2], dtype=torch.bool, device=batch.device)
+    mask[0, 1:] = False
+    return mask
+
+
+def all_real(batch: Tensor) -> Tensor:
+    """A mask (B, T) of True for a batch (B, T, ...)."""
+    return torch.ones(batch.shape[:2], dtype=torch.bool, device=batch.device)
+
+
+def padded(batch: Tensor, value: float) -> Tensor:
+    """The batch (B, T, ...) with one snippet more, which holds the value."""
+    return torch.cat([batch, torch.full_like(batch[:, :1], value)], 1)
+
+
+# Texts
 
 
 def shown(value: Any) -> str:
@@ -129,7 +237,17 @@ def shown(value: Any) -> str:
         return "(" + ", ".join(f"{name}={shown(part)}" for name, part in zip(value._fields, value, strict=True)) + ")"
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key!r}: {shown(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(shown, value)) + "]"
     return repr(value)
+
+
+def _texts(given: Example) -> dict[str, str]:
+    return {name: shown(value) for name, value in given.items()}
+
+
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def _name(make: Callable[..., Any]) -> str:
