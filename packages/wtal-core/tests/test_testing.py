@@ -443,13 +443,15 @@ DECODERS = [
         replacing(attention=lambda attention, x: attention[:, 0]),
         replacing(attention=lambda attention, x: attention[:, :0]),
         replacing(attention=lambda attention, x: attention.tolist()),
-        replacing(attention=lambda attention, x: attention + 1),
-        replacing(attention=lambda attention, x: attention - 1),
-        replacing(lambda self, x, mask: x.shape[1] > 8, attention=lambda attention, x: attention + 1),
+        replacing(attention=lambda attention, x: attention.double()),
+        replacing(attention=lambda attention, x: attention * 3),
+        replacing(attention=lambda attention, x: -attention),
+        replacing(attention=lambda attention, x: attention * np.nan),
+        replacing(lambda self, x, mask: x.shape[1] > 8, attention=lambda attention, x: attention * 3),
         replacing(masked, attention=lambda attention, x: attention.clamp(min=0.25)),
         replacing(masked, attention=lambda attention, x: attention[0]),
-        replacing(learning, attention=lambda attention, x: attention + 1),
-        replacing(deciding, attention=lambda attention, x: attention + 1),
+        replacing(learning, attention=lambda attention, x: attention * 3),
+        replacing(deciding, attention=lambda attention, x: attention * 3),
         replacing(class_scores=lambda scores, x: scores + 1),
         replacing(class_scores=lambda scores, x: scores[:, None]),
         replacing(head_weight=lambda weight, x: weight.T.unsqueeze(0)),
@@ -1011,6 +1013,40 @@ def test_a_failure_says_clause_reason_and_smallest_input():
         "[[-0.75]] into [[5.083333492279053]].\nThe smallest input that shows it: features = [[[-0.75], [8.0]]], "
         "attention = [[0.5, 1.0]], mask = [[True, False]]"
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "make", "said"),
+    [
+        (
+            "aggregator",
+            weighing(lambda self, a, mask=None: [1]),
+            "coefficients must be a tensor (1, 1) as the attention is, got list",
+        ),
+        (
+            "decoder",
+            replacing(attention=lambda attention, x: attention[0]),
+            "attention must be a tensor (B, S, T) with S >= 1, got Tensor (1, 1) of torch.float32",
+        ),
+        (
+            "decoder",
+            loss(lambda term, d: {"classification": term[None, None]}),
+            "loss term 'classification' must be a scalar tensor, of shape (), got Tensor (1, 1) of torch.float32",
+        ),
+        ("decoder", Unregistered, "Its modules() do not have it."),
+        (
+            "proposer",
+            proposing(in_seconds),
+            "Class 1 is active in [7.0, 8.0), and the answer is [(0.0, 2.0, 3.0, 0.0),",
+        ),
+        ("evaluator", evaluating(blind), "no detections score less than 1. mean_ap is [1.0]."),
+        ("feature reader", store(shape=lambda self, name, stream: None), "Of an array (1, 1) it says None."),
+    ],
+)
+def test_a_failure_says_what_was_wrong(kind, make, said):
+    with pytest.raises(ContractError) as caught:
+        check(kind, make)
+    assert said in str(caught.value)
 
 
 def test_what_a_component_raises_is_said():

@@ -56,11 +56,10 @@ class WeightedMean(nn.Module):
 
 
 def examples() -> Iterator[Example]:
-    """Features (B, T, D) and targets of C classes, the smallest first; every video has a label, one has all."""
+    """Features (B, T, D) and targets of C classes, the smallest first; every video has one label, twice."""
     for B, T, D, C in SIZES:
         features = (torch.arange(B * T * D) * 3 % 8 / 4 - 0.75).reshape(B, T, D)
         labels = torch.eye(C)[torch.arange(B) % C]
-        labels[-1] = 1
         yield {"features": features, "targets": Targets(labels, 2 * labels)}
 
 
@@ -200,9 +199,10 @@ def _refusal(trial: Trial, features: Tensor, targets: Targets) -> None:
     decoder = _build(trial, features, targets).train()
 
     def learn(given: Targets) -> None:
-        decoder.loss(decoder(features, None, given), given)
+        answers.terms(decoder.loss(decoder(features, None, given), given))
 
-    for given in (targets, Targets(targets.labels), Targets(targets.labels, torch.zeros_like(targets.labels))):
+    labels, ones = targets.labels, torch.ones_like(targets.labels)
+    for given in (targets, Targets(labels), Targets(ones, ones), Targets(labels, 0 * ones)):
         refusals = [_refused(trial, learn, given)]
         if hasattr(decoder, "check_targets"):
             refusals.append(_refused(trial, decoder.check_targets, given))
