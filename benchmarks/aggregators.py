@@ -1,10 +1,11 @@
 """What marginalized average aggregation costs beside the weighted sum of the same tensors, and how exact it is.
 
-    OMP_NUM_THREADS=2 python benchmarks/aggregators.py [--rounds 15] [--device cpu]
+    OMP_NUM_THREADS=2 python benchmarks/aggregators.py [--rounds 15] [--device cpu] [--device cuda]
 
-Weighted sum: `torch.bmm(attention.unsqueeze(1), features).squeeze(1)` with PyTorch's own gradient. All ways take turns
-in one process, and a ratio is the median over rounds of the ratio within a round. Peak memory is the growth of the
-process's resident set over its inputs, each way in a process of its own.
+Every device that is present, unless some are named. Weighted sum: `torch.bmm(attention.unsqueeze(1), features)` with
+PyTorch's own gradient; of maps, on the flattened maps as they lie; of padded batches, with the attention zero on
+padding. All ways take turns in one process, and a ratio is the median over rounds of the ratio within a round. Peak
+memory is the growth of the process's resident set over its inputs, each way in a process of its own.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ SHAPES = {  # (B, T, D): the ratio aimed at, forward + backward on two cores
     (16, 400, 1024): 1.15,
     (16, 20, 1024): 1.40,
 }
+MAPS = ((16, 512, 14), (16, 256, 28), (16, 2048, 7))  # B, D, height and width
 SCALING = (20, 200, 2_000, 20_000, 100_000)  # T at B 1, D 256
 
 
@@ -43,9 +45,8 @@ def bmm(x: Tensor, p: Tensor) -> Tensor:
     return torch.bmm(p.unsqueeze(1), x).squeeze(1)
 
 
-def maa_plain(x: Tensor, p: Tensor) -> Tensor:
-    """`seconds` runs it as if numba were not installed."""
-    return wa.marginalized_average(x, p)
+def bmm_of_maps(x: Tensor, p: Tensor) -> Tensor:
+    return torch.bmm(p.flatten(2), x.flatten(2).transpose(1, 2)).squeeze(1)
 
 
 def recurrence(x: Tensor, p: Tensor) -> Tensor:
@@ -62,18 +63,27 @@ def recurrence(x: Tensor, p: Tensor) -> Tensor:
     return m.sum(1)
 
 
-def inputs(B: int, T: int, D: int, device: str) -> tuple[Tensor, Tensor, Tensor]:
+def inputs(x_shape: tuple[int, ...], p_shape: tuple[int, ...], D: int, device: str) -> tuple[Tensor, Tensor, Tensor]:
     torch.manual_seed(0)
-    x = torch.randn(B, T, D, device=device, requires_grad=True)
-    p = torch.rand(B, T, device=device, requires_grad=True)
-    return x, p, torch.randn(B, D, device=device)
+    x = torch.randn(x_shape, device=device, requires_grad=True)
+    p = torch.rand(p_shape, device=device, requires_grad=True)
+    return x, p, torch.randn(x_shape[0], D, device=device)
 
 
-def seconds(pooling: Pooling, x: Tensor, p: Tensor, g: Tensor) -> tuple[float, float]:
-    """Forward, and forward with backward."""
+def sequences(B: int, T: int, D: int, device: str) -> tuple[Tensor, Tensor, Tensor]:
+    return inputs((B, T, D), (B, T), D, device)
+
+
+def maps(B: int, D: int, side: int, device: str) -> tuple[Tensor, Tensor, Tensor]:
+    return inputs((B, D, side, side), (B, 1, side, side), D, device)
+
+
+def seconds(name: str, pooling: Pooling, x: Tensor, p: Tensor, g: Tensor) -> tuple[float, float]:
+    """Forward, and forward with backward; the way named "maa plain" as if numba were not installed."""
     x.grad = p.grad = None
-    if pooling is maa_plain:
-        kernels_for, _compiled.kernels_for = _compiled.kernels_for, lambda _: None
+    kernels_for = _compiled.kernels_for
+    if name == "maa plain":
+        _compiled.kernels_for = lambda _: None
     wait(x.device)
     started = time.perf_counter()
     pooled = pooling(x, p)
@@ -82,8 +92,7 @@ def seconds(pooling: Pooling, x: Tensor, p: Tensor, g: Tensor) -> tuple[float, f
     pooled.backward(g)
     wait(x.device)
     finished = time.perf_counter()
-    if pooling is maa_plain:
-        _compiled.kernels_for = kernels_for
+    _compiled.kernels_for = kernels_for
     return halfway - started, finished - started
 
 
@@ -92,16 +101,15 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def compare(ways: dict[str, Pooling], shape: tuple[int, int, int], rounds: int, device: str) -> dict[str, list[float]]:
+def compare(ways: dict[str, Pooling], arguments: tuple[Tensor, Tensor, Tensor], rounds: int) -> dict[str, list[float]]:
     """Per way the medians of: forward s, forward + backward s, and their ratios to the first way within a round."""
-    arguments = inputs(*shape, device)
-    for pooling in ways.values():
-        seconds(pooling, *arguments)
+    for name, pooling in ways.items():
+        seconds(name, pooling, *arguments)
     measured: dict[str, list[list[float]]] = {name: [] for name in ways}
     for _ in range(rounds):
         base: tuple[float, float] | None = None
         for name, pooling in ways.items():
-            forward, both = seconds(pooling, *arguments)
+            forward, both = seconds(name, pooling, *arguments)
             base = base or (forward, both)
             measured[name].append([forward, both, forward / base[0], both / base[1]])
     return {name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in measured.items()}
@@ -115,10 +123,10 @@ def peak_mib(way: str, shape: tuple[int, int, int]) -> float:
 
 
 def measure_peak(way: str, shape: tuple[int, int, int]) -> None:
-    seconds(WAYS[way], *inputs(1, 50, 8, "cpu"))  # imports and compiles
-    arguments = inputs(*shape, "cpu")
+    seconds(way, WAYS[way], *sequences(1, 50, 8, "cpu"))  # imports and compiles
+    arguments = sequences(*shape, "cpu")
     before = status_kib("VmRSS")
-    seconds(WAYS[way], *arguments)
+    seconds(way, WAYS[way], *arguments)
     print((status_kib("VmHWM") - before) / 2**10)
 
 
@@ -127,10 +135,10 @@ def status_kib(field: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
-WAYS: dict[str, Pooling] = {"bmm": bmm, "maa": wa.marginalized_average, "maa plain": maa_plain}
+WAYS: dict[str, Pooling] = {"bmm": bmm, "maa": wa.marginalized_average, "maa plain": wa.marginalized_average}
 
 
-def worst_error(dtype: torch.dtype, T: int) -> float:
+def worst_error(dtype: torch.dtype, T: int, device: str) -> float:
     """The largest relative error for T equal probabilities, where c = (1 - (1 - p)^T) / (p T) in closed form."""
     from decimal import Decimal, localcontext
 
@@ -138,7 +146,7 @@ def worst_error(dtype: torch.dtype, T: int) -> float:
     with localcontext() as context:
         context.prec = 60
         for value in (1.0, 1 - 1e-7, 0.9, 0.7, 0.5, 1 / 3, 0.1, 0.031, 1e-3, 1e-6):
-            p = torch.full((T,), value, dtype=dtype)
+            p = torch.full((T,), value, dtype=dtype, device=device)
             exact = Decimal(p[0].item())
             expected = (1 - (1 - exact) ** T) / T
             computed = wa.marginalized_average_coefficients(p)
@@ -148,38 +156,57 @@ def worst_error(dtype: torch.dtype, T: int) -> float:
 
 
 def main() -> None:
+    present = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", action="append", help="may be given more than once; all that are present if not")
     parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak:
         B, T, D = map(int, options.peak[1:])
         return measure_peak(options.peak[0], (B, T, D))
+    for device in options.device or ():
+        if device not in present:
+            parser.error(f"argument --device: there is no {device!r} here; present: {', '.join(present)}")
+    if not options.device and "cuda" not in present:
+        print("skipped: cuda (there is no CUDA GPU)")
+    for device in options.device or present:
+        report(device, options.rounds)
+    return None
 
-    ways, device, rounds = dict(WAYS), options.device, options.rounds
+
+def report(device: str, rounds: int) -> None:
+    """Print every section for one device, and which of them it does not have."""
+    ways = dict(WAYS)
     compiled = device == "cpu" and find_spec("numba") is not None
-    if not compiled:
-        print("skipped: compiled loops and the reference (numba is not installed, or not on the CPU)")
-        del ways["maa plain"]
-    if device == "cpu" and not torch.cuda.is_available():
-        print("skipped: CUDA (there is no GPU)")
     load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    print(f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads, {rounds} rounds{load}\n")
+    print(f"\ntorch {torch.__version__}, {device}, {torch.get_num_threads()} threads, {rounds} rounds{load}")
+    if not compiled:
+        why = "numba is not installed" if device == "cpu" else "numba's loops run on the CPU"
+        print(f"skipped on {device}: MAA with compiled loops, and the reference ({why})")
+        del ways["maa plain"]  # which `maa` is then
 
-    print("forward, and forward + backward (float32): ms, and ratio to bmm")
-    print(f"{'B':>3} {'T':>7} {'D':>5}  {'way':<10} {'f ms':>9} {'f+b ms':>9} {'f ratio':>8} {'f+b ratio':>9}  target")
+    print("\nforward, and forward + backward (float32): ms, and ratio to bmm")
+    print(f"{'shape':>22}  {'way':<10} {'f ms':>9} {'f+b ms':>9} {'f ratio':>8} {'f+b ratio':>9}  target")
     for shape, target in SHAPES.items():
-        for name, row in compare(ways, shape, rounds if shape[1] > 20 else 40 * rounds, device).items():
-            print(
-                f"{shape[0]:>3} {shape[1]:>7} {shape[2]:>5}  {name:<10} {row[0] * 1e3:>9.3f} {row[1] * 1e3:>9.3f} "
-                f"{row[2]:>8.2f} {row[3]:>9.2f}  {target if name != 'bmm' else '':}",
-                flush=True,
-            )
+        many = rounds if shape[1] > 20 else 40 * rounds
+        print_rows(f"{shape}", compare(ways, sequences(*shape, device), many), f"{target}")
+
+    print("\nthe same with padding: lengths from 1 to T")
+    for shape in ((16, 400, 1024), (16, 20, 1024)):
+        lengths = torch.linspace(1, shape[1], shape[0], device=device).long()
+        mask = torch.arange(shape[1], device=device) < lengths.unsqueeze(-1)
+        many = rounds if shape[1] > 20 else 40 * rounds
+        print_rows(f"{shape}", compare(padded(ways, mask), sequences(*shape, device), many))
+
+    print("\nfeature maps (B, D, H, W): MarginalizedAverage2d")
+    over_maps = {name: bmm_of_maps if name == "bmm" else wa.MarginalizedAverage2d() for name in ways}
+    for B, D, side in MAPS:
+        print_rows(f"({B}, {D}, {side}, {side})", compare(over_maps, maps(B, D, side, device), rounds))
 
     print("\nscaling at B 1, D 256: forward + backward, ms, and ratio to bmm")
     for T in SCALING:
-        rows = compare(ways, (1, T, 256), max(rounds, min(20 * rounds, 40_000 // T)), device)
+        rows = compare(ways, sequences(1, T, 256, device), max(rounds, min(20 * rounds, 40_000 // T)))
         cells = (f"{name} {row[1] * 1e3:.3f} ({row[3]:.2f})" for name, row in rows.items())
         print(f"{T:>7}  " + "  ".join(cells), flush=True)
 
@@ -189,7 +216,7 @@ def main() -> None:
         from wtal_aggregators.reference import marginalized_average_reference
 
         slow["maa-reference"] = marginalized_average_reference
-    for name, row in compare(slow, (1, 400, 1024), min(rounds, 3), device).items():
+    for name, row in compare(slow, sequences(1, 400, 1024, device), min(rounds, 3)).items():
         print(f"{name:<20} {row[1] * 1e3:>10.2f}  {row[3]:>8.0f} times", flush=True)
 
     if device == "cpu" and sys.platform == "linux":
@@ -198,12 +225,36 @@ def main() -> None:
             peaks = {name: peak_mib(name, shape) for name in ways}
             cells = (f"{name} {peak:.0f} ({peak / peaks['bmm']:.2f})" for name, peak in peaks.items())
             print(f"{shape}  " + "  ".join(cells))
+    else:
+        print(f"\nskipped on {device}: peak memory (it is read from Linux's account of the process)")
 
     print("\nlargest relative error of the coefficients, equal probabilities from 1e-6 to 1")
     for T in (10, 100, 1_000, 10_000, 100_000):
-        errors = ", ".join(f"{str(dtype)[6:]} {worst_error(dtype, T):.0e}" for dtype in (torch.float64, torch.float32))
+        errors = ", ".join(
+            f"{str(dtype)[6:]} {worst_error(dtype, T, device):.0e}" for dtype in (torch.float64, torch.float32)
+        )
         print(f"T {T:>7}: {errors}")
-    return None
+
+
+def padded(ways: dict[str, Pooling], mask: Tensor) -> dict[str, Pooling]:
+    """The same ways over batches with padding."""
+
+    def sum_of_real(x: Tensor, p: Tensor) -> Tensor:
+        return bmm(x, p.where(mask, 0))
+
+    def maa(x: Tensor, p: Tensor) -> Tensor:
+        return wa.marginalized_average(x, p, mask)
+
+    return {name: sum_of_real if name == "bmm" else maa for name in ways}
+
+
+def print_rows(shape: str, rows: dict[str, list[float]], target: str = "") -> None:
+    for name, row in rows.items():
+        print(
+            f"{shape:>22}  {name:<10} {row[0] * 1e3:>9.3f} {row[1] * 1e3:>9.3f} {row[2]:>8.2f} {row[3]:>9.2f}"
+            f"  {'' if name == 'bmm' else target}".rstrip(),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

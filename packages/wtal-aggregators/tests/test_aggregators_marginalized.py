@@ -78,11 +78,12 @@ def test_factors_of_unattended_snippets():
     torch.testing.assert_close(wa.marginalized_average_factors(p), expected, rtol=1e-14, atol=0)
 
 
-def test_no_snippets():
-    assert wa.marginalized_average(torch.ones(2, 0, 3), torch.ones(2, 0)).tolist() == [[0, 0, 0]] * 2
-    assert weights(torch.ones(2, 0)).shape == (2, 0)
-    assert wa.marginalized_average(torch.ones(0, 4, 3), torch.ones(0, 4)).shape == (0, 3)
-    x, p = torch.ones(2, 0, 3, requires_grad=True), torch.ones(2, 0, requires_grad=True)
+def test_no_snippets(device):
+    x, p = (torch.ones(shape, device=device, requires_grad=True) for shape in ((2, 0, 3), (2, 0)))
+    assert wa.marginalized_average(x, p).tolist() == [[0, 0, 0]] * 2
+    assert weights(p).shape == (2, 0)
+    no_rows = torch.ones(0, 4, 3, device=device), torch.ones(0, 4, device=device)
+    assert wa.marginalized_average(*no_rows).shape == (0, 3)
     wa.marginalized_average(x, p).sum().backward()
     assert x.grad.shape == x.shape
     assert p.grad.shape == p.shape
@@ -128,6 +129,14 @@ def test_layout_does_not_matter(random):
     weights(p).sum().backward()  # an expanded gradient
 
 
+def test_long_attention_is_walked_node_by_node(device):
+    short, long = (torch.rand(2, T, device=device) for T in (100, 2**13))
+    (inverse,) = (inverse for inverse, *_ in wa.marginalized._integrands(short))
+    nodes = inverse.shape[-2]
+    assert inverse.shape == (2, nodes, 100)
+    assert [inverse.shape for inverse, *_ in wa.marginalized._integrands(long)] == [(2, 1, 2**13)] * nodes
+
+
 def test_nan_stays_in_its_row():
     p = torch.tensor([[0.5, torch.nan], [0.5, 0.5]])
     computed = weights(p)
@@ -135,31 +144,31 @@ def test_nan_stays_in_its_row():
     torch.testing.assert_close(computed[1], torch.tensor([0.375, 0.375]))
 
 
-def hard_inputs(random):
+def hard_inputs(random, device):
     """Features, attention at and between its bounds, and a mask with a full, a partial, a single and an empty row."""
-    x = torch.randn(4, 6, 2, dtype=float64, generator=random, requires_grad=True)
+    x = torch.randn(4, 6, 2, dtype=float64, generator=random)
     p = torch.rand(4, 6, dtype=float64, generator=random)
     p[0, :4] = torch.tensor([0.0, 1.0, 1.0, 0.0])
     p[1] = torch.tensor([1.0, 0.0, 1.0, 1.0, 0.0, 1.0])
     mask = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0], [0, 0, 1, 0, 0, 0], [0] * 6], dtype=torch.bool)
-    return x, p.requires_grad_(), mask
+    return x.to(device).requires_grad_(), p.to(device).requires_grad_(), mask.to(device)
 
 
-def test_first_derivative(random):
-    x, p, mask = hard_inputs(random)
+def test_first_derivative(random, device):
+    x, p, mask = hard_inputs(random, device)
     assert torch.autograd.gradcheck(lambda x, p: wa.marginalized_average(x, p, mask), (x, p))
     assert torch.autograd.gradcheck(lambda p: weights(p, mask), p)
     assert torch.autograd.gradcheck(lambda p: wa.marginalized_average_factors(p, mask), p)
 
 
-def test_second_derivative(random):
-    x, p, mask = hard_inputs(random)
+def test_second_derivative(random, device):
+    x, p, mask = hard_inputs(random, device)
     assert torch.autograd.gradgradcheck(lambda x, p: wa.marginalized_average(x, p, mask), (x, p))
     assert torch.autograd.gradgradcheck(lambda p: weights(p, mask), p)
 
 
-def test_derivative_of_either_argument_alone(random):
-    x, p, mask = hard_inputs(random)
+def test_derivative_of_either_argument_alone(random, device):
+    x, p, mask = hard_inputs(random, device)
     assert torch.autograd.gradcheck(lambda x: wa.marginalized_average(x, p.detach(), mask), x)
     assert torch.autograd.gradcheck(lambda p: wa.marginalized_average(x.detach(), p, mask), p)
 

@@ -194,10 +194,10 @@ def test_gradient_of_maa_ignores_the_largest_padding_in_every_way(dtype, device)
 
 
 @pytest.mark.parametrize("aggregator", [wa.WeightedSum, wa.Norm, wa.SoftmaxNorm, wa.MarginalizedAverage, wa.Max])
-def test_gradients(aggregator):
-    x = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
-    a = torch.rand(2, 4, dtype=torch.float64, requires_grad=True)
-    mask = torch.tensor([[1, 1, 1, 1], [1, 0, 1, 0]], dtype=torch.bool)
+def test_gradients(aggregator, device):
+    x = torch.randn(2, 4, 3, dtype=torch.float64, device=device, requires_grad=True)
+    a = torch.rand(2, 4, dtype=torch.float64, device=device, requires_grad=True)
+    mask = torch.tensor([[1, 1, 1, 1], [1, 0, 1, 0]], dtype=torch.bool, device=device)
     assert torch.autograd.gradcheck(lambda x, a: aggregator()(x, a, mask), (x, a))
     assert torch.autograd.gradgradcheck(lambda x, a: aggregator()(x, a, mask), (x, a))
 
@@ -292,9 +292,10 @@ def test_gradients(aggregator):
         ),
     ],
 )
-def test_bad_arguments(aggregator, x, a, mask, error, message):
+def test_bad_arguments(aggregator, x, a, mask, error, message, device):
+    arguments = (z.to(device) if isinstance(z, torch.Tensor) else z for z in (x, a, mask))
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
-        aggregator()(x, a, mask)
+        aggregator()(*arguments)
 
 
 @pytest.mark.parametrize(
@@ -401,9 +402,9 @@ def test_a_value_is_named_by_its_own_place_under_a_larger_mask():
     wa.marginalized_average_coefficients(torch.tensor([0.5, 2.0]), mask[:1], validate=True)
 
 
-def test_maps_are_sequences():
-    x, a = torch.randn(2, 3, 4, 5), torch.rand(2, 1, 4, 5)
-    mask = torch.rand(2, 1, 4, 5) < 0.6
+def test_maps_are_sequences(device):
+    x, a = torch.randn(2, 3, 4, 5, device=device), torch.rand(2, 1, 4, 5, device=device)
+    mask = torch.rand(2, 1, 4, 5, device=device) < 0.6
     for over_maps, over_sequences in (
         (wa.MarginalizedAverage2d, wa.MarginalizedAverage),
         (wa.WeightedSum2d, wa.WeightedSum),
@@ -415,11 +416,20 @@ def test_maps_are_sequences():
             torch.testing.assert_close(over_maps()(x, a, real), expected)
 
 
-def test_gradients_over_maps():
-    x = torch.randn(2, 3, 2, 3, dtype=torch.float64, requires_grad=True)
-    a = torch.rand(2, 1, 2, 3, dtype=torch.float64, requires_grad=True)
+def test_gradients_over_maps(device):
+    x = torch.randn(2, 3, 2, 3, dtype=torch.float64, device=device, requires_grad=True)
+    a = torch.rand(2, 1, 2, 3, dtype=torch.float64, device=device, requires_grad=True)
     assert torch.autograd.gradcheck(wa.MarginalizedAverage2d(), (x, a))
     assert torch.autograd.gradgradcheck(wa.MarginalizedAverage2d(), (x, a))
+
+
+def test_gradient_of_maps_lies_in_memory_as_they_do(device):
+    x = torch.randn(2, 3, 4, 5, device=device, requires_grad=True)
+    pooled = wa.MarginalizedAverage2d()(x, torch.rand(2, 1, 4, 5, device=device))
+    assert torch.autograd.grad(pooled.sum(), x)[0].is_contiguous()
+    sequence = x.detach().flatten(1, 2).requires_grad_()
+    pooled = wa.marginalized_average(sequence, torch.rand(2, 12, device=device))
+    assert torch.autograd.grad(pooled.sum(), sequence)[0].is_contiguous()
 
 
 def test_bad_maps():

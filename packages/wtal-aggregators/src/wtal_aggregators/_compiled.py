@@ -88,16 +88,16 @@ class Kernels:
     def coefficients(self, p: Tensor, rule: Rule) -> Tensor:
         """Lambda (..., T), float32 or float64, for p (..., T)."""
         rows = _rows(p, p.dtype)
-        out = _empty_like(rows)
+        out = rows.copy()  # to be written over: the quickest way to such an array
         self._coefficients(rows, *_arrays(rule), out)
-        return _tensor(out, p.shape)
+        return torch.from_numpy(out).view(p.shape)
 
     def gradient(self, p: Tensor, g: Tensor, rule: Rule) -> Tensor:
         """dJ/dp (..., T), float32 or float64, given g = dJ/dlambda (..., T)."""
         rows = _rows(p, p.dtype)
-        out = _empty_like(rows)
+        out = rows.copy()
         self._gradient(rows, _rows(g, p.dtype), *_arrays(rule), out)
-        return _tensor(out, p.shape)
+        return torch.from_numpy(out).view(p.shape)
 
 
 def kernels_for(p: Tensor) -> Kernels | None:
@@ -130,27 +130,17 @@ def _precision(dtype: torch.dtype) -> torch.dtype:
 
 def _rows(values: Tensor, dtype: torch.dtype) -> Real:
     """Values (..., T) as a contiguous array (N, T)."""
-    array: Real = _cast(values.detach(), _precision(dtype)).contiguous().numpy()
+    array: Real = cast(values.detach(), _precision(dtype)).contiguous().numpy()
     return array if array.ndim == 2 else array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
-def _tensor(rows: Real, shape: torch.Size) -> Tensor:
-    tensor = torch.from_numpy(rows)
-    return tensor if tensor.shape == shape else tensor.view(shape)
-
-
-def _cast(values: Tensor, dtype: torch.dtype) -> Tensor:
-    return values if values.dtype == dtype else values.to(dtype)  # even where it has nothing to do, `to` takes 1 us
-
-
-def _empty_like(rows: Real) -> Real:
-    import numpy as np  # which numba brings
-
-    return np.empty(rows.shape, rows.dtype)
+def cast(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """`to`, which takes a microsecond even where it has nothing to do: a short pooling is made of such."""
+    return values if values.dtype == dtype else values.to(dtype)
 
 
 @functools.cache
 def _arrays(rule: Rule) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-    import numpy as np
+    import numpy as np  # which numba brings
 
     return rule.decay, np.array(rule.nodes), np.array(rule.weights)

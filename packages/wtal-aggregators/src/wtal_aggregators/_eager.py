@@ -17,11 +17,7 @@ R = TypeVar("R")
 
 def keeps_tensors_plain() -> bool:
     """Whether a tensor made here is one that may be kept: no tracer, transform or dispatch mode wraps or records it."""
-    return not (
-        torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-        or transforms_active()
-        or dispatch_modes()
-    )
+    return not (is_tracing() or transforms_active() or dispatch_modes())
 
 
 def is_eager(*tensors: Tensor) -> bool:
@@ -47,6 +43,7 @@ def autocasts(tensor: Tensor) -> bool:
 
 
 # PyTorch asks itself these but does not publish them. Should they go, plain operators serve every call.
+is_tracing = getattr(torch._C, "_is_tracing", lambda: True)
 transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
 dispatch_modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: True)
 _is_batched = getattr(  # by autograd.grad(is_grads_batched=True)
