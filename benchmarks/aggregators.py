@@ -15,6 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -130,6 +131,22 @@ def measure_peak(way: str, shape: tuple[int, int, int]) -> None:
     print((status_kib("VmHWM") - before) / 2**10)
 
 
+FIRST_CALL = """
+import time, torch, wtal_aggregators as wa
+x, p = torch.randn(16, 20, 64, requires_grad=True), torch.rand(16, 20, requires_grad=True)
+wall, cpu = time.perf_counter(), time.process_time()
+wa.marginalized_average(x, p).sum().backward()
+print(f"{time.perf_counter() - wall:.2f} s ({time.process_time() - cpu:.2f} s of CPU time)")
+"""
+
+
+def first_call(cache: str) -> str:
+    """How long the first forward and backward of a process take, given numba's cache."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": cache}
+    command = [sys.executable, "-c", FIRST_CALL]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.strip()
+
+
 def status_kib(field: str) -> int:
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field))
@@ -218,6 +235,11 @@ def report(device: str, rounds: int) -> None:
         slow["maa-reference"] = marginalized_average_reference
     for name, row in compare(slow, sequences(1, 400, 1024, device), min(rounds, 3)).items():
         print(f"{name:<20} {row[1] * 1e3:>10.2f}  {row[3]:>8.0f} times", flush=True)
+
+    if compiled:
+        with tempfile.TemporaryDirectory() as cache:
+            print("\nfirst call of a process, compiling for an empty cache and loading from it then")
+            print(f"cold {first_call(cache)}, warm {first_call(cache)}")
 
     if device == "cpu" and sys.platform == "linux":
         print("\npeak memory of forward + backward beyond the inputs, MiB, and ratio to bmm")

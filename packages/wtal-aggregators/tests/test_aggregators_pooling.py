@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import pytest
@@ -31,6 +32,14 @@ def reference(name):
 )
 def test_definitions(coefficients, expected):
     torch.testing.assert_close(coefficients(A), expected)
+
+
+@pytest.mark.parametrize("cls", [*ALL, wa.MarginalizedAverage2d, wa.WeightedSum2d])
+def test_a_module_says_what_its_options_do(cls):
+    own = vars(cls).get("__init__")
+    options = [] if own is None else list(inspect.signature(own).parameters)[1:]
+    text = inspect.getdoc(cls)
+    assert [option for option in options if f"\n    {option}: " not in text] == []
 
 
 def test_dropout_keeps_every_other_snippet_and_does_not_scale():

@@ -119,7 +119,11 @@ class LinearAggregator(nn.Module):
 
 
 class WeightedSum(LinearAggregator):
-    """STPN's aggregation: the attention is the weight (`attention_coefficients`)."""
+    """The sum of the snippets, weighted by their attention: sum_t a_t x_t.
+
+    The aggregation of STPN (Nguyen et al., CVPR 2018); MAAN (Yuan et al., ICLR 2019), equation 1. It grows with the
+    number of snippets (`attention_coefficients`).
+    """
 
     def coefficients(self, attention: Tensor, mask: Tensor | None = None) -> Tensor:
         """See `attention_coefficients`."""
@@ -127,7 +131,11 @@ class WeightedSum(LinearAggregator):
 
 
 class Dropout(LinearAggregator):
-    """The weighted sum of a random half of the snippets (`dropout_coefficients`)."""
+    """The weighted sum of a random half of the snippets: sum_t r_t a_t x_t, r_t ~ Bernoulli(0.5).
+
+    Outside training its expectation, sum_t a_t x_t / 2. MAAN (Yuan et al., ICLR 2019), section 3.2, baseline 2
+    (`dropout_coefficients`).
+    """
 
     def coefficients(self, attention: Tensor, mask: Tensor | None = None) -> Tensor:
         """See `dropout_coefficients`."""
@@ -135,7 +143,10 @@ class Dropout(LinearAggregator):
 
 
 class Norm(LinearAggregator):
-    """The weighted average (`norm_coefficients`)."""
+    """The average of the snippets, weighted by their attention: sum_t a_t x_t / sum_t a_t.
+
+    MAAN (Yuan et al., ICLR 2019), section 3.2, baseline 3. Zero where all attention is (`norm_coefficients`).
+    """
 
     def coefficients(self, attention: Tensor, mask: Tensor | None = None) -> Tensor:
         """See `norm_coefficients`."""
@@ -143,7 +154,10 @@ class Norm(LinearAggregator):
 
 
 class SoftmaxNorm(LinearAggregator):
-    """The average weighted by exp(attention) (`softmax_norm_coefficients`)."""
+    """The average of the snippets, weighted by a softmax of their attention: sum_t exp(a_t) x_t / sum_t exp(a_t).
+
+    MAAN (Yuan et al., ICLR 2019), section 3.2, baseline 4 (`softmax_norm_coefficients`).
+    """
 
     def coefficients(self, attention: Tensor, mask: Tensor | None = None) -> Tensor:
         """See `softmax_norm_coefficients`."""
@@ -151,7 +165,7 @@ class SoftmaxNorm(LinearAggregator):
 
 
 class Mean(LinearAggregator):
-    """The plain average, whatever the attention (`mean_coefficients`)."""
+    """The plain average of the real snippets, whatever the attention: sum_t x_t / T (`mean_coefficients`)."""
 
     def coefficients(self, attention: Tensor, mask: Tensor | None = None) -> Tensor:
         """See `mean_coefficients`."""
@@ -159,7 +173,7 @@ class Mean(LinearAggregator):
 
 
 class Max(nn.Module):
-    """The largest value of each feature, whatever the attention (`max_pool`)."""
+    """The largest value of each feature over the real snippets, whatever the attention: max_t x_t (`max_pool`)."""
 
     def forward(self, features: Tensor, attention: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pool features (..., T, D) under mask (..., T) to (..., D); attention (..., T) is only checked."""

@@ -62,7 +62,11 @@ def marginalized_average_reference(features: Tensor, attention: Tensor, mask: Te
 
 
 class MarginalizedAverageReference(LinearAggregator):
-    """Marginalized average aggregation by the paper's recurrence (`marginalized_average_reference`)."""
+    """What `maa` computes, by the paper's own recurrence in O(T^2 D): slow, literal, in float64 on the CPU.
+
+    Algorithm 1 of MAAN (Yuan et al., ICLR 2019), appendix E, with its reverse as the gradient
+    (`marginalized_average_reference`). To check `maa` against, and for studies; it needs numba.
+    """
 
     def coefficients(self, attention: Tensor, mask: Tensor | None = None) -> Tensor:
         """The weights (..., T) of the snippets: what the recurrence makes of one-hot features, O(T^3)."""

@@ -48,7 +48,13 @@ def _flat(single_channel: Tensor) -> Tensor:
 
 
 class MarginalizedAverage2d(nn.Module):
-    """Marginalized average aggregation of a feature map (`marginalized_average` over its places)."""
+    """The expected mean of a random subset of a map's places, each in it with its attention as probability (MAA).
+
+    Equation 2 of MAAN (Yuan et al., ICLR 2019) over feature maps, as in its appendix F (`marginalized_average`).
+
+    Args:
+        validate: look at every attention and raise ValueError where one is outside [0, 1]; for eager calls.
+    """
 
     def __init__(self, validate: bool = False) -> None:
         super().__init__()
@@ -63,7 +69,7 @@ class MarginalizedAverage2d(nn.Module):
 
 
 class WeightedSum2d(nn.Module):
-    """The weighted sum of a feature map (`weighted_sum` over its places): weighted-CAM in MAAN's appendix F."""
+    """The sum of a map's places, weighted by their attention: weighted-CAM in MAAN's appendix F (`weighted_sum`)."""
 
     def forward(self, features: Tensor, attention: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pool features (..., D, H, W) under attention and mask (..., 1, H, W) to (..., D)."""
