@@ -1039,6 +1039,11 @@ def test_a_failure_says_clause_reason_and_smallest_input():
             proposing(in_seconds),
             "Class 1 is active in [7.0, 8.0), and the answer is [(0.0, 2.0, 3.0, 0.0),",
         ),
+        (
+            "proposer",
+            finding(lambda answer, activation, edges: vars(answer).update(label=answer.label.tolist())),
+            "label must be an array (N,), got list",
+        ),
         ("evaluator", evaluating(blind), "no detections score less than 1. mean_ap is [1.0]."),
         ("feature reader", store(shape=lambda self, name, stream: None), "Of an array (1, 1) it says None."),
     ],

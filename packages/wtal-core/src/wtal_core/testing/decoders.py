@@ -66,9 +66,11 @@ def examples() -> Iterator[Example]:
 promise = partial(clause, "decoder", examples)
 
 
-def _build(trial: Trial, features: Tensor, targets: Targets, seed: int = 0) -> Any:
-    aggregator = WeightedMean()
-    return trial.build(seed, feature_dim=features.shape[2], num_classes=targets.labels.shape[1], aggregator=aggregator)
+def _build(
+    trial: Trial, features: Tensor, targets: Targets, seed: int = 0, aggregator: WeightedMean | None = None
+) -> Any:
+    D, C = features.shape[2], targets.labels.shape[1]
+    return trial.build(seed, feature_dim=D, num_classes=C, aggregator=aggregator or WeightedMean())
 
 
 def _parts(decoding: Decoding, snippets: int) -> dict[str, Tensor]:
@@ -91,8 +93,7 @@ def _module(trial: Trial, features: Tensor, targets: Targets) -> None:
 @promise("an aggregator that it calls is one of its submodules, to be trained, moved and saved with it")
 def _submodule(trial: Trial, features: Tensor, targets: Targets) -> None:
     aggregator = WeightedMean()
-    C = targets.labels.shape[1]
-    decoder = trial.build(feature_dim=features.shape[2], num_classes=C, aggregator=aggregator)
+    decoder = _build(trial, features, targets, aggregator=aggregator)
     trial.call(decoder, features=features, mask=None)
     require(not aggregator.called or aggregator in decoder.modules(), "Its modules() do not have it.")
 
