@@ -1,10 +1,13 @@
 """What a full installation offers, and that offering it costs nothing."""
 
+import inspect
 import json
 import subprocess
 import sys
 
 import pytest
+from wtal_core.errors import PluginError
+from wtal_core.options import INJECTED, options_of
 from wtal_core.plugins import KINDS, discover
 
 EXPECTED = {
@@ -39,6 +42,42 @@ def test_every_named_component_can_be_loaded():
     assert registry.components
     for component in registry.components:
         assert callable(registry.load(component.kind, component.name))
+
+
+@pytest.mark.parametrize("component", discover().components, ids=lambda c: f"{c.kind} {c.name}")
+def test_every_option_can_be_given_by_its_name_and_no_other_can(component):
+    registry = discover()
+    target = registry.load(component.kind, component.name)
+    injected = dict.fromkeys(INJECTED.get(component.kind, ()))
+    options = options_of(target, injected)
+    assert not options.any_other
+    for option in options.named:
+        parameter = inspect.signature(target).parameters[option.name]
+        assert parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        assert not option.required
+        assert option.written, f"{option.name} has no type"
+    listed = ", ".join(option.name for option in options.named) or "none"
+    with pytest.raises(PluginError) as error:
+        registry.build(component.kind, component.name, {"q": 1}, **injected)
+    assert str(error.value) == f"{component} has no option 'q'; its options: {listed}"
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "wanted"),
+    [
+        ("star", "hidden_size", "many", "int"),
+        ("star", "sparsity", "0.1", "float"),
+        ("star", "label_order", "any", "'class' | 'count'"),
+        ("star", "length_normalized", 1, "bool"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_in_one_sentence(name, option, value, wanted):
+    registry = discover()
+    injected = dict.fromkeys(INJECTED["decoder"])
+    with pytest.raises(PluginError) as error:
+        registry.build("decoder", name, {option: value}, **injected)
+    origin = registry.find("decoder", name).origin
+    assert str(error.value) == (f"decoder {name!r} of {origin} wants {wanted} for the option {option!r}, got {value!r}")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--json"]])

@@ -1,6 +1,7 @@
 """Experiments composed of real components, from files to a table."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import h5py
@@ -153,7 +154,8 @@ def test_a_wrong_grid_is_refused(pristine, tmp_path, capsys, grid, message):
         ),
         (
             "localization.suppressor.treshold=0.5",
-            "error: suppressor 'nms' has no option 'treshold'; did you mean 'threshold'?\n",
+            f"error: suppressor 'nms' of wtal-localize {version('wtal-localize')} has no option 'treshold'; "
+            "did you mean 'threshold'? its options: threshold, across_classes\n",
         ),
         (
             "evaluation.evaluator=activitynt",

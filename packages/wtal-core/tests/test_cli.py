@@ -1,12 +1,14 @@
 """The `wtal` command: exit codes, messages, help, silence."""
 
 import json
+import pickle
 import re
+import sys
 
 import pytest
-from conftest import FAKES, python
+from conftest import FAKES, hook, plugin, python
 from wtal_core.cli import main
-from wtal_core.errors import ConfigError
+from wtal_core.errors import ConfigError, DataError, PluginError, Problems
 
 COMMANDS = ["run", "train", "localize", "evaluate", "sweep", "validate", "plugins", "describe", "new-plugin", "demo"]
 
@@ -81,6 +83,13 @@ def test_a_bug_keeps_its_traceback(tiny, monkeypatch):
     monkeypatch.setattr(training, "batch_indices", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["train", str(tiny), "--out", str(tiny.parent / "out")])
+
+
+def test_several_errors_survive_the_way_from_another_process():
+    problems = Problems([PluginError("one"), DataError("two")])
+    copy = pickle.loads(pickle.dumps(problems))
+    assert (type(copy), str(copy)) == (Problems, "one\ntwo")
+    assert [(type(problem), str(problem)) for problem in copy.problems] == [(PluginError, "one"), (DataError, "two")]
 
 
 # Success
@@ -215,10 +224,102 @@ def test_describe_leaves_out_what_the_host_gives(wtal):
     assert not any(row[:1] in (["feature_dim"], ["num_classes"], ["aggregator"]) for row in rows)
 
 
-def test_describe_takes_a_kind_of_two_words(wtal):
-    answer = wtal("describe", "feature-reader", "npy")
+@pytest.mark.parametrize("kind", [("feature-reader",), ("feature", "reader"), ("feature reader",)])
+def test_describe_takes_a_kind_of_two_words(wtal, kind):
+    answer = wtal("describe", *kind, "npy")
     assert answer.code == 0
     assert "no options" in answer.out.splitlines()
+
+
+def test_describe_wants_a_kind_and_a_name(wtal):
+    answer = wtal("describe", "maa")
+    assert (answer.code, answer.out) == (2, "")
+    assert "give a kind and a name" in answer.err
+
+
+STRANGE = """
+import functools
+from typing import Literal, Sequence
+
+from torch import nn
+
+
+class Silent(nn.Module):
+    pass
+
+class Any:
+    def __init__(self, a, b: "Sequence[float]" = (), /, c: "Rule" = "mean", *more, d: "Lost | None" = None, **others):
+        "Takes anything."
+
+class Child(Any):
+    pass
+
+class Shy:
+    def __repr__(self):
+        raise RuntimeError("no")
+
+def shy(x=Shy()):
+    "Has a default that cannot be shown."
+
+def plain(x: int = 3, y=None):
+    "A function. [bold]"
+
+Rule = Literal["mean", "max"]
+part = functools.partial(plain, y=4)
+CONST = 3
+"""
+
+
+@pytest.fixture
+def strange(install):
+    names = ("Silent", "Any", "Child", "shy", "part", "CONST")
+    targets = {name: f"strange_impl:{name}" for name in names} | {"dict": "builtins:dict"}
+    install("strange", {"_strange_plugin": plugin(hook("wtal_aggregators", targets)), "strange_impl": STRANGE})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rows"),
+    [
+        ("Silent", "It does not say what it does.", ["no options"]),
+        ("Any", "It does not say what it does.", ["c 'mean' | 'max' 'mean'", "d Lost | None None", "any other option"]),
+        (
+            "Child",
+            "It does not say what it does.",
+            ["c 'mean' | 'max' 'mean'", "d Lost | None None", "any other option"],
+        ),
+        ("part", "A function. [bold]", ["x int 3", "y 4"]),
+        ("dict", "dict() -> new empty dictionary", ["any other option"]),
+    ],
+)
+def test_describe_shows_the_options_of_whatever_can_be_called(wtal, strange, name, text, rows):
+    answer = wtal("describe", "aggregator", name)
+    assert (answer.code, answer.err) == (0, "")
+    lines = [" ".join(line.split()) for line in answer.out.splitlines()]
+    assert lines[2] == text
+    assert lines[-5 - len(rows) : -4] == (["option type default"] if rows != ["no options"] else [""]) + rows
+    source = "unknown" if name == "dict" else sys.modules["strange_impl"].__file__
+    assert lines[-2] == f"source: {source}"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("CONST", ": 'strange_impl:CONST' is of type int, neither a class nor a function"),
+        ("shy", " cannot be described: RuntimeError: no"),
+    ],
+)
+def test_describe_says_whose_component_cannot_be_described(wtal, strange, name, said):
+    answer = wtal("describe", "aggregator", name)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == f"error: aggregator {name!r} of strange 1.0{said}\n"
+
+
+def test_describe_can_leave_out_one_of_two_plugins(wtal, install):
+    install("rival", {"_rival_plugin": plugin(hook("wtal_aggregators", {"maa": "a:A"}))})
+    assert wtal("describe", "aggregator", "maa").code == 2
+    answer = wtal("describe", "aggregator", "maa", "--disable", "rival")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.endswith("distribution: wtal-fakes 1.0\n")
 
 
 @pytest.mark.parametrize(

@@ -345,7 +345,8 @@ def test_validation_adds_what_only_reading_every_value_shows(fakes, tiny, folder
     _, found = validation.validate(tiny, settings, tiny.parent / "runs")
     assert [str(problem).replace(str(folder), "FOLDER") for problem in found] == [
         "unknown aggregator 'stpm'; known: maa (not installed: pip install wtal-aggregators)",
-        "proposer 'threshold' has no option 'fractoin'; did you mean 'fraction'?",
+        "proposer 'threshold' of wtal-fakes 1.0 has no option 'fractoin'; did you mean 'fraction'? "
+        "its options: fraction",
         "video 'v7', stream 'rgb': FOLDER/features/rgb/v7.npy: no such feature file; "
         "extract its features again or list it in data.exclude",
         "FOLDER/annotations.json: video 'v8' of subset 'validation' has no segment for run, "

@@ -154,6 +154,19 @@ BROKEN = {
         "wtal_contract = '1'",
         "wtal_contract must be a whole number of 1 or more, got '1'",
     ),
+    "no hook": ("x = 1", "it has no hooks; wtal_core.hookspecs shows a complete plugin"),
+    "message that raises": (
+        "class Silent(Exception):\n    def __str__(self):\n        raise RuntimeError\nraise Silent",
+        "Silent: (its message cannot be shown)",
+    ),
+    **{
+        f"name {name!r}": (
+            hook("wtal_aggregators", {name: "a:b"}),
+            f"TypeError: hook 'wtal_aggregators' gives the name {name!r}; "
+            "a name has letters, digits, '_', '.' and '-' only",
+        )
+        for name in ("", "a b", "a\nb", "[red]a", "a[/b]")
+    },
     "two errors": (
         hook("wtal_aggregators", 1) + hook("wtal_proposers", 2),
         "TypeError: hook 'wtal_aggregators' returned int, not a mapping of names to 'module:attribute'; "
@@ -233,6 +246,141 @@ def test_a_plugin_may_say_that_it_needs_this_contract(install):
     assert registry.find("aggregator", "mine").target == "a:b"
 
 
+def metadata(folder):
+    (info,) = folder.glob("*.dist-info")
+    return info
+
+
+BROKEN_METADATA = {
+    "a line without a sign": ("entry_points.txt", b"[wtal]\nnonsense line\n", "TypeError: "),
+    "entry points in no encoding": ("entry_points.txt", b"[wtal]\nplug = \xff\xfe\n", "UnicodeDecodeError: "),
+    "metadata in no encoding": ("METADATA", b"Metadata-Version: 2.1\nName: br\xff\n", "UnicodeDecodeError: "),
+}
+
+
+@pytest.mark.parametrize(("file", "content", "error"), BROKEN_METADATA.values(), ids=BROKEN_METADATA)
+def test_a_distribution_whose_metadata_cannot_be_read_does_not_stop_the_others(install, healthy, file, content, error):
+    folder = install("broken", {"_broken_plugin": HEALTHY}, version="0.3")
+    (metadata(folder) / file).write_bytes(content)
+    registry = discover()
+    assert registry.names("aggregator") == ["healthy"]
+    (quarantined,) = registry.quarantined
+    assert (str(quarantined.origin), quarantined.origin.entry_point) == ("broken 0.3", "broken-0.3.dist-info")
+    assert quarantined.error.startswith(f"its metadata cannot be read: {error}")
+    assert quarantined.error.endswith("; install it again")
+    assert discover(["broken"]).quarantined == ()
+
+
+def test_the_broken_metadata_of_a_distribution_that_is_no_plugin_are_not_our_business(install, healthy):
+    folder = install("foreign", {"_foreign_plugin": HEALTHY})
+    (metadata(folder) / "entry_points.txt").write_text("[pytest11]\nnonsense line\n")
+    assert discover().quarantined == ()
+
+
+def test_a_distribution_without_a_version_is_listed(install):
+    folder = install("plain", {"_plain_plugin": HEALTHY})
+    (metadata(folder) / "METADATA").write_text("Metadata-Version: 2.1\nName: plain\n")
+    assert str(discover().find("aggregator", "healthy").origin) == "plain (no version)"
+
+
+def test_what_a_plugin_prints_is_no_part_of_a_listing(install, capsys):
+    install("loud", {"_loud_plugin": "print('hello')\n" + HEALTHY})
+    assert discover().names("aggregator") == ["healthy"]
+    assert capsys.readouterr() == ("", "hello\n")
+
+
+def test_a_plugin_that_takes_long_to_import_is_named(install, capsys, monkeypatch):
+    monkeypatch.setattr("wtal_core.plugins.PATIENCE", 0.05)
+    install("slow", {"_slow_plugin": "import time\ntime.sleep(0.5)\n" + HEALTHY})
+    assert discover().names("aggregator") == ["healthy"]
+    assert capsys.readouterr().err == (
+        "still importing slow 1.0 (plug = _slow_plugin); Ctrl-C stops it, pip uninstall slow if it never ends\n"
+    )
+
+
+# Modules of one name
+
+
+def recorded(folder, *files):
+    """Give a fake distribution the record of files that an installer writes."""
+    (metadata(folder) / "RECORD").write_text("".join(f"{file},,\n" for file in files))
+
+
+def errors(registry):
+    return {str(plugin.origin): plugin.error for plugin in registry.quarantined}
+
+
+def test_a_plugin_that_names_the_module_of_another_stands_aside(install, healthy):
+    install("aaa-thief", {"other": ""}, entry_points={"mine": "_healthy_plugin"})
+    registry = discover()
+    assert registry.find("aggregator", "healthy").origin.distribution == "healthy"
+    file = sys.modules["_healthy_plugin"].__file__
+    assert errors(registry) == {
+        "aaa-thief 1.0": f"healthy 1.0 names a module '_healthy_plugin' too, and Python imports {file} for both: "
+        "rename yours"
+    }
+
+
+def test_two_plugins_whose_modules_have_one_name(install):
+    names = ("alpha", "beta")
+    folders = {n: install(n, {"_my_plugin": plugin(hook("wtal_aggregators", {n: "a:A"}))}) for n in names}
+    registry = discover()  # beta is the first on the path
+    assert registry.names("aggregator") == ["beta"]
+    assert errors(registry) == {
+        "alpha 1.0": f"beta 1.0 names a module '_my_plugin' too, and Python imports {folders['beta']}/_my_plugin.py "
+        "for both: rename yours"
+    }
+
+
+@pytest.mark.parametrize("recorder", ["alpha", "beta"])
+def test_in_one_folder_the_record_says_whose_module_it_is(install, tmp_path, recorder):
+    for name in ("alpha", "beta"):
+        install(name, {"_my_plugin": HEALTHY}, folder=tmp_path / "site" / name)
+    for name in ("alpha", "beta"):
+        info = metadata(tmp_path / "site" / name)
+        info.rename(tmp_path / "site" / info.name)
+    module = (tmp_path / "site" / "beta" / "_my_plugin.py").rename(tmp_path / "site" / "_my_plugin.py")
+    (tmp_path / "site" / "alpha" / "_my_plugin.py").unlink()
+    sys.path.insert(0, str(module.parent))  # syspath_prepend of `install` puts the path back
+    importlib.invalidate_caches()
+    for name in ("alpha", "beta"):
+        mine = ["_my_plugin.py"] if name == recorder else ["else.py"]
+        (module.parent / f"{name}-1.0.dist-info" / "RECORD").write_text("".join(f"{f},,\n" for f in mine))
+    registry = discover()
+    assert registry.find("aggregator", "healthy").origin.distribution == recorder
+    assert list(errors(registry)) == [f"{'beta' if recorder == 'alpha' else 'alpha'} 1.0"]
+
+
+def test_a_plugin_installed_in_place_has_the_modules_below_its_folder(install, tmp_path):
+    source = tmp_path / "source with space"
+    folder = install("alpha", {"nothing": ""}, entry_points={"plug": "_my_plugin"})
+    (metadata(folder) / "direct_url.json").write_text(
+        json.dumps({"url": source.as_uri(), "dir_info": {"editable": True}})
+    )
+    recorded(folder, "alpha.pth")
+    thief = install("beta", {"_my_plugin": HEALTHY}, folder=source / "src")
+    (metadata(thief)).rename(folder / "beta-1.0.dist-info")
+    registry = discover()
+    assert registry.find("aggregator", "healthy").origin.distribution == "alpha"
+    assert list(errors(registry)) == ["beta 1.0"]
+
+
+def test_where_nobody_can_tell_whose_module_it_is_both_stay(install):
+    for name in ("alpha", "beta"):
+        recorded(install(name, {"nothing": ""}, entry_points={"plug": "_my_plugin"}), "nothing.py")
+    install("elsewhere", {"_my_plugin": HEALTHY}, entry_points={"plug": "_my_plugin:no_such"})
+    registry = discover(["elsewhere"])
+    assert registry.quarantined == ()
+    assert [c.origin.distribution for c in registry.components if c.name == "healthy"] == ["alpha", "beta"]
+
+
+def test_one_plugin_alone_may_name_any_module(install):
+    recorded(install("alpha", {"nothing": ""}, entry_points={"plug": "_my_plugin"}), "nothing.py")
+    folder = install("bare", {"_my_plugin": HEALTHY})
+    (metadata(folder) / "entry_points.txt").write_text("")
+    assert discover().find("aggregator", "healthy").origin.distribution == "alpha"
+
+
 # Conflicts and disabled plugins
 
 
@@ -248,7 +396,7 @@ def test_two_providers_of_one_name_conflict_only_when_it_is_asked_for(rivals):
     assert registry.find("aggregator", "only-a").target == "a:A"
     assert message(registry.find, "aggregator", "mean") == (
         "aggregator 'mean' is provided by alpha-pool 1.0 and beta-pool 2.0; disable one of them in the experiment: "
-        "disable_plugins = ['alpha-pool'] or disable_plugins = ['beta-pool']"
+        "disable_plugins = ['alpha-pool'] or disable_plugins = ['beta-pool']; or uninstall one"
     )
 
 
@@ -294,8 +442,9 @@ def test_what_is_installed_is_not_offered_for_installation():
 def test_a_name_given_twice_by_one_distribution_is_said_to_be_its_fault(install):
     body = plugin(hook("wtal_aggregators", {"mean": "a:A"}))
     install("alone", {"_one": body, "_two": body}, entry_points={"one": "_one", "two": "_two"})
-    said = message(discover().find, "aggregator", "mean")
-    assert "alone 1.0 and alone 1.0" not in said
+    assert message(discover().find, "aggregator", "mean") == (
+        "aggregator 'mean' is provided twice by alone 1.0, through 'one = _one' and 'two = _two'"
+    )
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "feature reader"])
@@ -306,9 +455,12 @@ def test_every_kind_says_what_to_install(kind):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"powr": 2}, "aggregator 'healthy' has no option 'powr'; did you mean 'power'?"),
-        ({"colour": 2}, "aggregator 'healthy' has no option 'colour'; known: power"),
-        ({"bias": 2}, "aggregator 'healthy' has no option 'bias'; known: power"),
+        (
+            {"powr": 2},
+            "aggregator 'healthy' of healthy 1.0 has no option 'powr'; did you mean 'power'? its options: power",
+        ),
+        ({"colour": 2}, "aggregator 'healthy' of healthy 1.0 has no option 'colour'; its options: power"),
+        ({"bias": 2}, "aggregator 'healthy' of healthy 1.0 has no option 'bias'; its options: power"),
         ({"power": -1}, "aggregator 'healthy' of healthy 1.0: power must not be negative, got -1"),
         (
             {"power": "x"},
@@ -330,6 +482,23 @@ def test_a_component_that_takes_any_option_gets_it(install):
         },
     )
     assert discover().build("aggregator", "any", {"colour": 1}) == {"colour": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("raise RuntimeError('no luck')", " cannot be built: RuntimeError: no luck"),
+        ("raise KeyError('gone')", " cannot be built: KeyError: 'gone'"),
+        ("raise SystemExit(0)", " cannot be built: SystemExit: 0"),
+        ("raise ValueError('too\\nlong')", ": too long"),
+        ("raise ImportError('pip install numba')", ": pip install numba"),
+        ("raise RuntimeError('x' * 9999)", f" cannot be built: RuntimeError: {'x' * 400} ..."),
+    ],
+)
+def test_whatever_a_constructor_raises_names_its_component(install, body, said):
+    source = f"class Pooling:\n    def __init__(self):\n        {body}\n"
+    install("bad", {"_bad_plugin": plugin(hook("wtal_aggregators", {"bad": "bad_impl:Pooling"})), "bad_impl": source})
+    assert message(discover().build, "aggregator", "bad", {}) == f"aggregator 'bad' of bad 1.0{said}"
 
 
 @pytest.mark.parametrize(
@@ -357,7 +526,9 @@ def test_a_dotted_attribute_is_followed(install):
 def test_a_target_that_cannot_be_called_is_an_error_of_its_plugin(install):
     body = plugin(hook("wtal_aggregators", {"constant": "constant_impl:POOLING"}))
     install("constant", {"_constant_plugin": body, "constant_impl": "POOLING = 3"})
-    assert message(discover().build, "aggregator", "constant", {}).startswith("aggregator 'constant' of constant 1.0")
+    assert message(discover().build, "aggregator", "constant", {}) == (
+        "aggregator 'constant' of constant 1.0: 'constant_impl:POOLING' is of type int, neither a class nor a function"
+    )
 
 
 # The command, in a process of its own

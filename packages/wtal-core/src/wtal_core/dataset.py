@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +15,8 @@ from numpy.typing import NDArray
 from wtal_core import config
 from wtal_core.annotations import Video, read_annotations, select_subset
 from wtal_core.contracts import FeatureStore, FloatArray, IntArray
-from wtal_core.errors import DataError, Problems, WtalError, did_you_mean
-from wtal_core.plugins import Registry
+from wtal_core.errors import DataError, PluginError, Problems, WtalError, did_you_mean
+from wtal_core.plugins import Component, Registry, blaming
 
 
 class Instances(NamedTuple):
@@ -23,6 +25,54 @@ class Instances(NamedTuple):
     label: IntArray  # (N,) class index
     start: FloatArray  # (N,) seconds
     end: FloatArray  # (N,) seconds
+
+
+@dataclass(frozen=True)
+class _HeldStore:
+    """A feature store whose answers are held against the contract (`contracts.FeatureStore`).
+
+    `OSError` and `ValueError` pass, by which it says what is wrong with a file; anything else is a `PluginError`.
+    """
+
+    store: FeatureStore
+    component: Component
+    shapes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+
+    def names(self, stream: str) -> Sequence[str]:
+        with self._blaming(f"fails on stream {stream!r}"):
+            names = list(self.store.names(stream))
+            if not all(isinstance(name, str) for name in names):
+                raise TypeError(f"names must be strings, got {names!r}")
+        return names
+
+    def shape(self, name: str, stream: str) -> tuple[int, int]:
+        if (name, stream) not in self.shapes:
+            with self._blaming(f"fails on video {name!r}, stream {stream!r}"):
+                length, width = self.store.shape(name, stream)
+                self.shapes[name, stream] = operator.index(length), operator.index(width)
+        return self.shapes[name, stream]
+
+    def read(self, name: str, stream: str, rows: IntArray | None = None) -> NDArray[np.generic]:
+        length, width = self.shape(name, stream)
+        expected = (length if rows is None else len(rows), width)
+        with self._blaming(f"fails on video {name!r}, stream {stream!r}"):
+            features = self.store.read(name, stream, rows)
+            if not isinstance(features, np.ndarray) or features.shape != expected or features.dtype.kind not in "fiub":
+                array = isinstance(features, np.ndarray)
+                got = f"{features.shape} of {features.dtype}" if array else type(features).__name__
+                raise TypeError(f"features must be an array {expected} of numbers, got {got}")
+        return features
+
+    @contextmanager
+    def _blaming(self, what: str) -> Iterator[None]:
+        refusal = None
+        with blaming(self.component, what):
+            try:
+                yield
+            except (OSError, ValueError) as error:
+                refusal = error
+        if refusal is not None:
+            raise refusal
 
 
 @dataclass(frozen=True)
@@ -118,9 +168,12 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
     classes = tuple(data.classes or sorted(set().union(*(video.labels for video in training))))
     name, options = config.component(data.reader)
     try:
-        store: FeatureStore = registry.build("feature reader", name, options, path=Path(data.features))
-    except OSError as error:
-        raise DataError(str(error)) from error
+        opened = registry.build("feature reader", name, options, path=Path(data.features))
+    except PluginError as error:
+        if isinstance(error.__cause__, OSError):  # the reader says which file is missing, and it is not its fault
+            raise DataError(str(error.__cause__)) from error
+        raise
+    store = _HeldStore(opened, registry.find("feature reader", name))
     problems = list(_label_problems(data, classes, training, test))
     widths: dict[str, dict[str, int]] = {}
     for stream in data.streams:

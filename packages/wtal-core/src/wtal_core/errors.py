@@ -33,15 +33,31 @@ class Problems(WtalError):  # noqa: N818 - a collection of errors
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in problems))
 
+    def __reduce__(self) -> tuple[type[Problems], tuple[tuple[WtalError, ...]]]:
+        # An exception is pickled by its message, which is not what this one is made from.
+        return type(self), (self.problems,)
+
 
 def one_line(error: BaseException | str) -> str:
     """The message of somebody else's error, without its line breaks."""
-    return " ".join(str(error).split())
+    try:
+        return " ".join(str(error).split())
+    except Exception:  # it is somebody else's __str__ too
+        return "(its message cannot be shown)"
+
+
+def failure(error: BaseException) -> str:
+    """What somebody else's code raised, in a line: type and message, cut where it prints a whole array."""
+    message = one_line(error)
+    return f"{type(error).__name__}: {message if len(message) <= 400 else message[:400] + ' ...'}"
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """A question that names those nearest to a misspelt name; empty if none is near."""
+    near = get_close_matches(name, known, n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """A clause that lists the names nearest to a misspelt one, or all of them if none is near."""
-    near = get_close_matches(name, known, n=3, cutoff=0.6)
-    if near:
-        return f"did you mean {' or '.join(repr(n) for n in near)}?"
-    return f"known: {', '.join(sorted(known)) or 'none'}"
+    return nearest(name, known) or f"known: {', '.join(sorted(known)) or 'none'}"

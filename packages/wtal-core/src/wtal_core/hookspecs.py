@@ -1,6 +1,6 @@
 """The hooks of a wtal plugin. Each returns names and where to find what they name, so that listing imports nothing.
 
-A plugin is a module that an entry point of the group `wtal` names. A complete one, `_my_plugin.py`:
+A plugin is a module that an entry point of the group `wtal` names. A complete one, `_my_package_plugin.py`:
 
     from wtal_core import hookimpl
 
@@ -11,11 +11,11 @@ A plugin is a module that an entry point of the group `wtal` names. A complete o
 with, in its `pyproject.toml`:
 
     [project.entry-points.wtal]
-    my-package = "_my_plugin"
+    my-package = "_my_package_plugin"
 
-Keep that module outside the package whose classes it names: an entry point inside it would run the package's
-`__init__`, and every `wtal plugins` would pay for it. The calls that each kind of component answers are in
-`wtal_core.contracts`.
+Name that module for your package, because Python imports one module of a name, whoever ships it. Keep it outside the
+package whose classes it names: an entry point inside it would run the package's `__init__`, and every `wtal plugins`
+would pay for it. The calls that each kind of component answers are in `wtal_core.contracts`.
 
 The hooks and the calls together are the contract, which has a number. A plugin that needs a certain one says so in its
 module, `wtal_contract = 1`; a host with a lower number sets it aside and says why. A higher number only adds: what a

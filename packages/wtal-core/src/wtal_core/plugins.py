@@ -8,18 +8,26 @@ quarantined and everything else works; two distributions that give one name conf
 from __future__ import annotations
 
 import inspect
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import Distribution, EntryPoint, distributions
+from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import pluggy
 
 from wtal_core import __version__, hookspecs
-from wtal_core.errors import PluginError, did_you_mean, one_line
+from wtal_core.errors import PluginError, WtalError, did_you_mean, failure, one_line
+from wtal_core.options import option_problem, options_of
 
 GROUP = "wtal"
 
@@ -47,7 +55,11 @@ def known_kind(text: str) -> str:
     return kind
 
 
+_NAME = re.compile(r"[\w.-]+")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+#: Seconds after which a plugin that is still being imported is named, so that nobody waits for one that hangs.
+PATIENCE = 5.0
 
 
 @dataclass(frozen=True, order=True)
@@ -70,6 +82,28 @@ class Component:
     name: str
     target: str
     origin: Origin
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r} of {self.origin}"
+
+
+@contextmanager
+def blaming(component: Component, what: str) -> Iterator[None]:
+    """Turn whatever a component's code raises, a wish to exit included, into an error that names the component.
+
+    Args:
+        component: whose code runs.
+        what: happened to it, such as "fails on a small example".
+
+    Raises:
+        PluginError: something was raised. Errors of ours pass unchanged.
+    """
+    try:
+        yield
+    except WtalError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{component} {what}: {failure(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -109,7 +143,8 @@ class Registry:
             providers = " and ".join(str(component.origin) for component in found)
             settings = " or ".join(f"disable_plugins = [{component.origin.distribution!r}]" for component in found)
             raise PluginError(
-                f"{kind} {name!r} is provided by {providers}; disable one of them in the experiment: {settings}"
+                f"{kind} {name!r} is provided by {providers}; disable one of them in the experiment: {settings}; "
+                "or uninstall one"
             )
         for plugin in self.quarantined:
             if any(c.kind == kind and c.name == name for c in plugin.components):
@@ -138,38 +173,32 @@ class Registry:
         """
         component = self.find(kind, name)
         module_name, _, attribute = component.target.partition(":")
-        try:
+        # A plugin's import can fail in any way; whichever, the user needs to know whose it was.
+        with blaming(component, f"cannot be loaded from {component.target!r}"):
             target: Any = import_module(module_name)
             for part in attribute.split("."):
                 target = getattr(target, part)
-        # A plugin's import can fail in any way; whichever, the user needs to know whose it was.
-        except (Exception, SystemExit) as error:
-            raise PluginError(
-                f"{kind} {name!r} of {component.origin} cannot be loaded from {component.target!r}: {_describe(error)}"
-            ) from error
+        if not callable(target):
+            what = type(target).__name__
+            raise PluginError(f"{component}: {component.target!r} is of type {what}, neither a class nor a function")
         return target
 
     def build(self, kind: str, name: str, options: Mapping[str, Any], **injected: Any) -> Any:
         """Construct a component with a user's options and what the host injects.
 
         Raises:
-            PluginError: as `load`; an option does not exist or is refused; the message lists those that exist.
+            PluginError: as `load`; an option does not exist or has a value of another type, and the message lists those
+                that exist; or the constructor raises anything.
         """
         target = self.load(kind, name)
-        whose = f"{kind} {name!r} of {self.find(kind, name).origin}"
-        try:
-            parameters = inspect.signature(target).parameters
-        except (TypeError, ValueError) as error:
-            raise PluginError(f"{whose} is not a class or function that can be called: {one_line(error)}") from error
-        known = [p for p in parameters if p not in injected]
-        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-        for option in options:
-            if option not in known and not takes_any:
-                raise PluginError(f"{kind} {name!r} has no option {option!r}; {did_you_mean(option, known)}")
-        try:
-            return target(**injected, **options)
-        except (TypeError, ValueError, ImportError) as error:
-            raise PluginError(f"{whose}: {one_line(error)}") from error
+        component = self.find(kind, name)
+        with blaming(component, "cannot be built"):
+            if problem := option_problem(options_of(target, injected), options):
+                raise PluginError(f"{component} {problem}")
+            try:
+                return target(**injected, **options)
+            except (TypeError, ValueError, ImportError) as error:  # a refusal, which explains itself
+                raise PluginError(f"{component}: {one_line(error)}") from error
 
 
 def discover(disabled: Iterable[str] = ()) -> Registry:
@@ -179,71 +208,166 @@ def discover(disabled: Iterable[str] = ()) -> Registry:
         PluginError: a distribution in `disabled` is not an installed plugin.
     """
     disabled = tuple(sorted({_normalized(name) for name in disabled}))
-    manager = pluggy.PluginManager(GROUP)
-    manager.add_hookspecs(hookspecs)
-    components: list[Component] = []
-    quarantined: list[Quarantined] = []
-    entries = list(_entry_points())
-    providers = sorted({origin.distribution for origin, _ in entries})
+    entries, quarantined = _entry_points()
+    origins = [one.origin for one in entries] + [one.origin for one in quarantined]
+    providers = sorted({origin.distribution for origin in origins})
     for name in disabled:
         if name not in providers:
             raise PluginError(
                 f"disable_plugins names {name!r}, which is no installed plugin; {did_you_mean(name, providers)}"
             )
-    for origin, entry in entries:
-        if origin.distribution in disabled:
-            continue
-        found, error = _load(manager, origin, entry)
+    entries = [one for one in entries if one.origin.distribution not in disabled]
+    quarantined = [one for one in quarantined if one.origin.distribution not in disabled]
+    components: list[Component] = []
+    for one in entries:
+        with _impatience(one.origin), redirect_stdout(sys.stderr):  # what it prints is no part of a listing
+            found, error = _load(one, [other for other in entries if other.module == one.module])
         if error is None:
             components += found
         else:
-            quarantined.append(Quarantined(origin, error, tuple(found)))
-    return Registry(tuple(sorted(components)), tuple(quarantined), disabled)
+            quarantined.append(Quarantined(one.origin, error, tuple(found)))
+    return Registry(tuple(sorted(components)), tuple(sorted(quarantined, key=lambda one: one.origin)), disabled)
 
 
-def _entry_points() -> Iterable[tuple[Origin, EntryPoint]]:
-    """Our entry points in a fixed order. A distribution found twice on the path counts once, as for an import."""
-    seen: dict[str, Distribution] = {}
+@dataclass(frozen=True)
+class _Entry:
+    """An entry point of ours, not yet loaded."""
+
+    origin: Origin
+    point: EntryPoint
+    distribution: Distribution
+
+    @property
+    def module(self) -> str:
+        return re.split(r"[:\[\s]", self.point.value)[0]
+
+
+def _entry_points() -> tuple[list[_Entry], list[Quarantined]]:
+    """Our entry points in a fixed order, and the distributions whose metadata cannot be read.
+
+    A distribution found twice on the path counts once, as for an import.
+    """
+    seen, entries, unreadable = set(), [], []
     for distribution in distributions():
-        name = distribution.metadata["Name"]
-        if name:
-            seen.setdefault(_normalized(name), distribution)
-    for name in sorted(seen):
-        for entry in sorted(seen[name].entry_points.select(group=GROUP)):
-            yield Origin(name, seen[name].version, f"{entry.name} = {entry.value}"), entry
+        folder = Path(str(getattr(distribution, "_path", "unknown"))).name  # such as wtal_core-0.1.0.dist-info
+        name, _, version = folder.rpartition(".")[0].partition("-")
+        try:
+            name, version = distribution.metadata["Name"], distribution.metadata["Version"] or "(no version)"
+            if not name or _normalized(name) in seen:
+                continue
+            seen.add(_normalized(name))
+            points = distribution.entry_points.select(group=GROUP)
+        # Whatever lies on the path, the plugins beside it must go on.
+        except Exception as error:
+            if _may_be_ours(distribution):
+                reason = f"its metadata cannot be read: {failure(error)}; install it again"
+                unreadable.append(Quarantined(Origin(_normalized(name), version, folder), reason))
+            continue
+        for point in points:
+            origin = Origin(_normalized(name), version, f"{point.name} = {point.value}")
+            entries.append(_Entry(origin, point, distribution))
+    return sorted(entries, key=lambda one: one.origin), unreadable
 
 
-def _load(manager: pluggy.PluginManager, origin: Origin, entry: EntryPoint) -> tuple[list[Component], str | None]:
-    """The components of one plugin, and why it must be quarantined, if it must."""
+def _may_be_ours(distribution: Distribution) -> bool:
+    """Whether a distribution whose metadata are broken has a plugin, as far as that can be told."""
     try:
-        plugin = entry.load()
-        if misfit := _contract_misfit(plugin):
+        return f"[{GROUP}]" in (distribution.read_text("entry_points.txt") or "")
+    except UnicodeError:
+        return True
+
+
+@contextmanager
+def _impatience(origin: Origin) -> Iterator[None]:
+    """Say whose plugin is being imported if that takes long."""
+
+    def say() -> None:
+        print(
+            f"still importing {origin} ({origin.entry_point}); Ctrl-C stops it, pip uninstall {origin.distribution} "
+            "if it never ends",
+            file=sys.stderr,
+        )
+
+    timer = threading.Timer(PATIENCE, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _load(entry: _Entry, namesakes: Sequence[_Entry]) -> tuple[list[Component], str | None]:
+    """The components of one plugin, and why it must be quarantined, if it must.
+
+    Args:
+        entry: the plugin's.
+        namesakes: all entry points that name the same module, `entry` included.
+    """
+    # One manager for each, so that no plugin can stand in the way of another.
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    try:
+        plugin = entry.point.load()
+        if misfit := _contract_misfit(plugin) or _misplaced(entry, namesakes):
             return [], misfit
         hash(plugin)  # pluggy keeps plugins in sets
-        name = manager.register(plugin, name=f"{origin.distribution}:{entry.name}")
+        manager.register(plugin)
+        errors = _unknown_hooks(manager, plugin)
+        if not errors and not manager.get_hookcallers(plugin):
+            return [], "it has no hooks; wtal_core.hookspecs shows a complete plugin"
     except KeyboardInterrupt:
         raise
     # Whatever a stranger's module does while it is imported, the others must go on.
     except BaseException as error:
-        return [], _describe(error)
-    if name is None:
-        return [], "its entry point is blocked"
+        return [], failure(error)
     components: list[Component] = []
-    errors = _unknown_hooks(manager, plugin)
-    others = [other for other in manager.get_plugins() if other is not plugin]
     for kind, (hook, _) in KINDS.items():
         try:
-            caller = manager.subset_hook_caller(hook, remove_plugins=others)
+            caller = getattr(manager.hook, hook)
             answers = caller()
             if caller.get_hookimpls() and not answers:
                 answers = [None]  # pluggy drops it, and a forgotten `return` with it
             for answer in answers:
-                components += _components(kind, hook, answer, origin)
+                components += _components(kind, hook, answer, entry.origin)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            errors.append(_describe(error))
+            errors.append(failure(error))
     return components, "; ".join(errors) or None
+
+
+def _misplaced(entry: _Entry, namesakes: Sequence[_Entry]) -> str | None:
+    """Why the module that Python imported for an entry point is another distribution's, where that can be told."""
+    rivals = [one for one in namesakes if one.origin.distribution != entry.origin.distribution]
+    file = getattr(sys.modules.get(entry.module), "__file__", None)
+    if not rivals or file is None:
+        return None
+    owners = {
+        one.origin.distribution: str(one.origin) for one in namesakes if _installed(one.distribution, Path(file))
+    } or {one.origin.distribution: str(one.origin) for one in namesakes if _beside(one.distribution, Path(file))}
+    if not owners or list(owners) == [entry.origin.distribution]:
+        return None
+    others = " and ".join(sorted({str(one.origin) for one in rivals}))
+    return f"{others} names a module {entry.module!r} too, and Python imports {file} for both: rename yours"
+
+
+def _installed(distribution: Distribution, file: Path) -> bool:
+    """Whether a distribution's record lists a file, or the folder that it is installed from in place holds it."""
+    file = file.resolve()
+    for path in distribution.files or ():
+        if path.name == file.name and Path(str(path.locate())).resolve() == file:
+            return True
+    source = json.loads(distribution.read_text("direct_url.json") or "{}")
+    if not source.get("dir_info", {}).get("editable"):
+        return False
+    return file.is_relative_to(Path(url2pathname(urlparse(source["url"]).path)).resolve())
+
+
+def _beside(distribution: Distribution, file: Path) -> bool:
+    """Whether a file lies where a distribution without a record was put."""
+    folder = Path(str(distribution.locate_file(""))).resolve()
+    return distribution.files is None and file.resolve().is_relative_to(folder)
 
 
 def _contract_misfit(plugin: Any) -> str | None:
@@ -280,13 +404,11 @@ def _components(kind: str, hook: str, returned: Any, origin: Origin) -> Sequence
             f"hook {hook!r} returned {type(returned).__name__}, not a mapping of names to 'module:attribute'"
         )
     for name, target in returned.items():
+        if isinstance(name, str) and not _NAME.fullmatch(name):
+            raise TypeError(f"hook {hook!r} gives the name {name!r}; a name has letters, digits, '_', '.' and '-' only")
         if not isinstance(name, str) or not isinstance(target, str) or not _TARGET.fullmatch(target):
             raise TypeError(f"hook {hook!r} maps {name!r} to {target!r}, not to a string 'module:attribute'")
     return [Component(kind, name, target, origin) for name, target in returned.items()]
-
-
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def _normalized(name: str) -> str:

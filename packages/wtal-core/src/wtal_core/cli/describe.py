@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-import sys
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any
 
 import typer
 
-#: What the host gives a component of a kind when it builds one; all other parameters are options.
-INJECTED = {"decoder": ("feature_dim", "num_classes", "aggregator"), "feature reader": ("path",)}
-
 
 def command(
-    kind: Annotated[str, typer.Argument(help="Such as aggregator or feature-reader.", show_default=False)],
-    name: Annotated[str, typer.Argument(help="A name that `wtal plugins` lists.", show_default=False)],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="KIND NAME", help="Such as aggregator maa; `wtal plugins` lists them.", show_default=False
+        ),
+    ],
+    disable: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DISTRIBUTION", help="Leave out a plugin, where two have the name. Repeatable."),
+    ] = None,
 ) -> None:
     """Print what a component does, its options with types and defaults, its source and its distribution.
 
@@ -24,30 +28,40 @@ def command(
     from rich.table import Table
     from rich.text import Text
 
-    from wtal_core.plugins import discover, known_kind
+    from wtal_core.options import INJECTED, options_of
+    from wtal_core.plugins import blaming, discover, known_kind
     from wtal_core.report import console
 
-    kind = known_kind(kind)
-    registry = discover()
+    if len(words) < 2:
+        raise typer.BadParameter("give a kind and a name")
+    kind, name = known_kind(" ".join(words[:-1])), words[-1]
+    registry = discover(disable or ())
     component = registry.find(kind, name)
     target = registry.load(kind, name)
-    print(f"{kind} {name}\n\n{inspect.getdoc(target) or 'It does not say what it does.'}\n")
-    options = [p for p in inspect.signature(target).parameters.values() if p.name not in INJECTED.get(kind, ())]
-    if options:
+    with blaming(component, "cannot be described"):
+        text, source = _read(target)
+        options = options_of(target, INJECTED.get(kind, ()))
+        rows = [(o.name, o.written, "required" if o.required else repr(o.default)) for o in options.named]
+    print(f"{kind} {name}\n\n{text}\n")
+    if options.any_other:
+        rows.append(("any other option", "", ""))
+    if rows:
         table = Table("option", "type", "default", box=None, pad_edge=False)
-        for option in options:
-            default = "required" if option.default is option.empty else repr(option.default)
-            table.add_row(*map(Text, (option.name, _type(option.annotation, target), default)))
+        for row in rows:
+            table.add_row(*map(Text, row))
         console().print(table)
     else:
         print("no options")
-    print(f"\nclass: {component.target}\nsource: {inspect.getsourcefile(target)}\ndistribution: {component.origin}")
+    print(f"\nclass: {component.target}\nsource: {source}\ndistribution: {component.origin}")
 
 
-def _type(annotation: Any, target: Callable[..., Any]) -> str:
-    """A type as its author wrote it; the values that a name stands for, where it stands for some."""
-    if annotation is inspect.Parameter.empty:
-        return ""
-    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-    meant = getattr(sys.modules.get(target.__module__), text, annotation)
-    return " | ".join(map(repr, get_args(meant))) if get_origin(meant) is Literal else text
+def _read(target: Any) -> tuple[str, str]:
+    """The docstring of a class or function, and the file that it stands in."""
+    while isinstance(target, functools.partial):
+        target = target.func
+    try:
+        source = inspect.getsourcefile(target)
+    except TypeError:  # compiled, or an object
+        source = None
+    own = inspect.cleandoc(target.__doc__ or "")  # inspect.getdoc would give that of nn.Module to a class without one
+    return own or "It does not say what it does.", source or "unknown"

@@ -22,13 +22,15 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for
         print(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
         return
     from rich.table import Table
+    from rich.text import Text
 
     from wtal_core.report import console
 
     table = Table("kind", "name", "distribution", "version", "class", box=None, pad_edge=False)
     for component in registry.components:
         origin = component.origin
-        table.add_row(component.kind, component.name, origin.distribution, origin.version, component.target)
+        row = component.kind, component.name, origin.distribution, origin.version, component.target
+        table.add_row(*map(Text, row))
     console().print(table)
     for plugin in registry.quarantined:
         print(f"\nquarantined: {plugin.origin} ({plugin.origin.entry_point}): {plugin.error}")
