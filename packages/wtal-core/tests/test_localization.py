@@ -1,11 +1,13 @@
 """Fusion of streams, clipping, order of detections."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from wtal_core import config
 from wtal_core.contracts import ActivationMaps
 from wtal_core.dataset import snippet_edges
-from wtal_core.localization import Reading, VideoDetections, detect, fuse
+from wtal_core.localization import Reading, VideoDetections, call_proposer, detect, fuse
 
 GENERATOR = np.random.default_rng(0)
 ONE, TWO = (ActivationMaps(GENERATOR.random((2, 5)), GENERATOR.random((2, 5))) for _ in range(2))
@@ -49,7 +51,8 @@ def detected(readings, intervals, duration=None):
         return VideoDetections(label.astype(int), start, end, score)
 
     weights = np.full(len(readings), 1 / len(readings))
-    found = detect(readings, weights, "activations", propose, lambda d: d, edges_of_seconds, duration)
+    proposer = partial(call_proposer, propose)
+    found = detect(readings, weights, "activations", proposer, lambda d: d, edges_of_seconds, duration)
     return list(zip(*(field.tolist() for field in found.detections), strict=True)), found.class_scores, given
 
 
@@ -88,7 +91,7 @@ def test_a_proposer_that_names_attention_is_given_it(fusion):
             return VideoDetections(*np.empty((4, 0)))
 
     readings = [Reading(maps, np.ones(2)) for maps in (ONE, TWO)]
-    detect(readings, WEIGHTS, fusion, Curious(), lambda d: d, edges_of_seconds, None)
+    detect(readings, WEIGHTS, fusion, partial(call_proposer, Curious()), lambda d: d, edges_of_seconds, None)
     assert len(given) == (1 if fusion == "activations" else 2)
     for attention in given:
         np.testing.assert_allclose(attention, 0.25 * ONE.attention + 0.75 * TWO.attention, rtol=1e-12)

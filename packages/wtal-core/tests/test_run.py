@@ -260,7 +260,9 @@ def test_an_error_of_a_component_names_the_video(wtal, done, monkeypatch):
         "proposer 'threshold' of wtal-fakes 1.0 fails on a small example: ValueError: nothing to cut"
     )
     monkeypatch.setattr("wtal_core.run.component_problems", lambda *_: [])
-    assert refused(wtal("localize", done)) == "video 'v6': nothing to cut"
+    assert refused(wtal("localize", done)) == (
+        "proposer 'threshold' of wtal-fakes 1.0 fails on video 'v6': ValueError: nothing to cut"
+    )
 
 
 def test_the_checkpoint_of_another_model(wtal, tiny, done):
@@ -431,7 +433,7 @@ def test_an_aggregator_of_another_width_is_blamed(wtal, tiny, out, monkeypatch):
     [
         (
             'model.decoder.sparsity="a"',
-            "decoder 'attention-pooling' of wtal-core 0.1.0 fails on a small example: TypeError: ",
+            "decoder 'attention-pooling' of wtal-core 0.1.0 wants float for the option 'sparsity', got 'a'",
         ),
         ("localization.activation=nothing", "unknown activation 'nothing'; "),
     ],

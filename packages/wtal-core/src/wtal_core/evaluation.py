@@ -11,7 +11,7 @@ from wtal_core import config
 from wtal_core.contracts import Detections, Evaluation, FloatArray
 from wtal_core.dataset import Dataset
 from wtal_core.localization import Localized, VideoDetections
-from wtal_core.plugins import Registry
+from wtal_core.plugins import Registry, blaming
 
 
 def evaluators(experiment: config.Experiment) -> dict[str, config.Component]:
@@ -33,16 +33,21 @@ def evaluate(
 
     Raises:
         DataError: the ground truth lacks segments.
+        PluginError: an evaluator fails, or what it answers breaks its contract.
     """
+    from wtal_core.testing import answers  # here, because the conformance kit imports the host
+
     truth = dataset.ground_truth()
     outputs = {"localization": detections, "classification": {n: _whole_video(s) for n, s in class_scores.items()}}
-    return {
-        kind: summarize(
-            registry.build("evaluator", *config.component(choice))(truth, outputs[kind], dataset.classes),
-            dataset.classes,
-        )
-        for kind, choice in evaluators(experiment).items()
-    }
+    content = {}
+    for output, choice in evaluators(experiment).items():
+        name, options = config.component(choice)
+        evaluator = registry.build("evaluator", name, options)
+        with blaming(registry.find("evaluator", name), "fails on the test subset"):
+            evaluation = evaluator(truth, outputs[output], dataset.classes)
+            answers.evaluation(evaluation, truth, len(dataset.classes))
+        content[output] = summarize(evaluation, dataset.classes)
+    return content
 
 
 def evaluate_localized(

@@ -15,9 +15,9 @@ from wtal_core import config
 from wtal_core.annotations import Video
 from wtal_core.contracts import Activation, ActivationMaps, Detections, FloatArray, IntArray, Proposer, Suppressor
 from wtal_core.dataset import Dataset
-from wtal_core.errors import PluginError
+from wtal_core.holding import hold_decoding, hold_detections, hold_maps
 from wtal_core.model import StreamModel
-from wtal_core.plugins import Registry
+from wtal_core.plugins import Component, Registry, blaming
 
 
 class VideoDetections(NamedTuple):
@@ -51,12 +51,17 @@ def read_videos(
     registry: Registry,
     report: Callable[[str], None] = lambda _: None,
 ) -> dict[str, list[Reading]]:
-    """Run every stream's trained model over all snippets of each video; `report` hears of each finished video."""
-    activation = registry.build("activation", *config.component(experiment.localization.activation))
+    """Run every stream's trained model over all snippets of each video; `report` hears of each finished video.
+
+    Raises:
+        PluginError: a component fails on a video, or what it answers breaks its contract.
+    """
+    name, options = config.component(experiment.localization.activation)
+    activation, component = registry.build("activation", name, options), registry.find("activation", name)
     readings = {}
     for video in videos:
         readings[video.name] = [
-            read_stream(dataset, video, stream, model, activation) for stream, model in models.items()
+            read_stream(dataset, video, stream, model, activation, component) for stream, model in models.items()
         ]
         report(video.name)
     return readings
@@ -69,39 +74,46 @@ def localize(
     settings: config.Localization,
     registry: Registry,
 ) -> dict[str, Localized]:
-    """Cut and suppress: from the streams' readings of each video to its detections. Needs no model."""
-    proposer, suppressor = (
-        registry.build(kind, *config.component(getattr(settings, kind))) for kind in ("proposer", "suppressor")
-    )
+    """Cut and suppress: from the streams' readings of each video to its detections. Needs no model.
+
+    Raises:
+        PluginError: as `read_videos`.
+    """
+    chosen = {kind: config.component(getattr(settings, kind)) for kind in ("proposer", "suppressor")}
+    built = {kind: registry.build(kind, name, options) for kind, (name, options) in chosen.items()}
+    components = {kind: registry.find(kind, name) for kind, (name, _) in chosen.items()}
     results = {}
     for video in videos:
         streams = readings[video.name]
         weights = np.array(settings.stream_weights or [1.0] * len(streams))
-        try:
-            results[video.name] = detect(
-                streams,
-                weights / weights.sum(),
-                settings.fusion,
-                proposer,
-                suppressor,
-                partial(dataset.edges, video),
-                video.duration,
-            )
-        except ValueError as error:
-            raise PluginError(f"video {video.name!r}: {error}") from error
+        what = f"fails on video {video.name!r}"
+        results[video.name] = detect(
+            streams,
+            weights / weights.sum(),
+            settings.fusion,
+            partial(_propose, built["proposer"], components["proposer"], what),
+            partial(_suppress, built["suppressor"], components["suppressor"], what, len(dataset.classes)),
+            partial(dataset.edges, video),
+            video.duration,
+        )
     return results
 
 
-def read_stream(dataset: Dataset, video: Video, stream: str, model: StreamModel, activation: Activation) -> Reading:
-    """Run one stream's model over all snippets of a video."""
+def read_stream(
+    dataset: Dataset, video: Video, stream: str, model: StreamModel, activation: Activation, component: Component
+) -> Reading:
+    """Run one stream's model over all snippets of a video; `component` is where the activation comes from."""
     features = torch.from_numpy(dataset.read(video, stream)).unsqueeze(0).to(model.mean.device)
     # The graph is kept: gradient maps differentiate the logits with respect to the patterns.
     prepared = model.prepare(features)
-    decoding = model.decoder(prepared, None)
-    try:
-        attention, response = activation(decoding, prepared)
-    except ValueError as error:
-        raise PluginError(f"video {video.name!r}, stream {stream!r}: {error}") from error
+    what = f"fails on video {video.name!r}, stream {stream!r}"
+    with model.blaming(what):
+        decoding = model.decoder(prepared, None)
+        hold_decoding(decoding, prepared, len(dataset.classes))
+    with blaming(component, what):
+        maps = activation(decoding, prepared)
+        hold_maps(maps, len(dataset.classes), prepared.shape[1])
+    attention, response = maps
     scores = decoding.class_scores[0].detach().cpu().numpy()
     return Reading(ActivationMaps(_stored(attention), _stored(response)), _stored(scores))
 
@@ -110,21 +122,22 @@ def detect(
     readings: Sequence[Reading],
     weights: FloatArray,
     fusion: str,
-    proposer: Proposer,
-    suppressor: Suppressor,
+    propose: Callable[[FloatArray, FloatArray, FloatArray, FloatArray], Detections],
+    suppress: Suppressor,
     edges: Callable[[int], FloatArray],
     duration: float | None,
 ) -> Localized:
     """Fuse the streams of one video, propose intervals, clip them to the video and suppress repetitions.
 
-    Streams may differ by one snippet at the end; they are fused over the snippets that all have.
+    `propose` is called as `call_proposer` is, without the proposer. Streams may differ by one snippet at the end; they
+    are fused over the snippets that all have.
     """
     scores: FloatArray = sum(w * r.class_scores for w, r in zip(weights, readings, strict=True))
     length = min(reading.maps.attention.shape[1] for reading in readings)
     maps = [ActivationMaps(*(m[:, :length] for m in reading.maps)) for reading in readings]
     attention, activations = fuse(maps, weights, fusion)
-    proposals = [call_proposer(proposer, activation, scores, edges(length), attention) for activation in activations]
-    return Localized(_best_first(suppressor(_clip(_join(proposals), duration))), scores)
+    proposals = [propose(activation, scores, edges(length), attention) for activation in activations]
+    return Localized(_best_first(suppress(_clip(_join(proposals), duration))), scores)
 
 
 def fuse(maps: Sequence[ActivationMaps], weights: FloatArray, fusion: str) -> tuple[FloatArray, list[FloatArray]]:
@@ -149,6 +162,30 @@ def call_proposer(
     except ValueError:  # compiled code that does not say what it takes
         wanted = False
     return proposer(activation, class_scores, edges, **({"attention": attention} if wanted else {}))
+
+
+def _propose(
+    proposer: Proposer,
+    component: Component,
+    what: str,
+    activation: FloatArray,
+    class_scores: FloatArray,
+    edges: FloatArray,
+    attention: FloatArray,
+) -> Detections:
+    with blaming(component, what):
+        found = call_proposer(proposer, activation, class_scores, edges, attention)
+        hold_detections(found, len(activation), edges[0], edges[-1])
+    return found
+
+
+def _suppress(
+    suppressor: Suppressor, component: Component, what: str, num_classes: int, detections: Detections
+) -> Detections:
+    with blaming(component, what):
+        kept = suppressor(detections)
+        hold_detections(kept, num_classes, detections.start.min(initial=0.0), detections.end.max(initial=0.0))
+    return kept
 
 
 def _stored(array: NDArray[np.floating]) -> FloatArray:

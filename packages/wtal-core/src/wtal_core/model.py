@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +14,9 @@ from torch import Tensor, nn
 
 from wtal_core import config
 from wtal_core.contracts import Decoder, Decoding, Targets
-from wtal_core.errors import ConfigError
-from wtal_core.plugins import Registry
+from wtal_core.errors import ConfigError, PluginError
+from wtal_core.holding import hold_patterns
+from wtal_core.plugins import Component, Registry, blaming
 
 
 class StreamModel(nn.Module):
@@ -23,14 +27,23 @@ class StreamModel(nn.Module):
         mean: of each feature over the training subset, (D,).
         deviation: standard deviation of each feature, (D,).
         feature_dropout: probability of dropping a feature of a snippet in training.
+        components: where the decoder and the aggregator come from, by kind.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, decoder: Decoder, mean: Tensor, deviation: Tensor, feature_dropout: float) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        mean: Tensor,
+        deviation: Tensor,
+        feature_dropout: float,
+        components: Mapping[str, Component],
+    ) -> None:
         super().__init__()
         self.decoder = decoder
+        self.components = components
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", deviation)
         self.dropout = nn.Dropout(feature_dropout)
@@ -43,6 +56,17 @@ class StreamModel(nn.Module):
     def forward(self, features: Tensor, mask: Tensor | None = None, targets: Targets | None = None) -> Decoding:
         """Decode raw features (B, T, D)."""
         return self.decoder(self.prepare(features), mask, targets)
+
+    @contextmanager
+    def blaming(self, what: str) -> Iterator[None]:
+        """As `plugins.blaming`: the aggregator where its code was running, else the decoder."""
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            running = (frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__))
+            kind = "aggregator" if any(map(_is_held, running)) else "decoder"
+            with blaming(self.components[kind], what):
+                raise
 
 
 def build_model(
@@ -60,12 +84,19 @@ def build_model(
         feature_dim: D.
         num_classes: C.
         videos: feature arrays (T, D) of the training subset; read once, if at all.
+
+    Raises:
+        PluginError: the decoder or the aggregator cannot be built.
     """
-    name, options = config.component(experiment.model.aggregator)
-    aggregator = registry.build("aggregator", name, options)
-    name, options = config.component(experiment.model.decoder)
-    decoder = registry.build(
-        "decoder", name, options, feature_dim=feature_dim, num_classes=num_classes, aggregator=aggregator
+    aggregator = _module(registry, "aggregator", experiment.model.aggregator)
+    aggregator.register_forward_hook(_hold_patterns, with_kwargs=True)  # before a decoder may copy it
+    decoder = _module(
+        registry,
+        "decoder",
+        experiment.model.decoder,
+        feature_dim=feature_dim,
+        num_classes=num_classes,
+        aggregator=aggregator,
     )
     mean, deviation = np.zeros(feature_dim), np.ones(feature_dim)
     if experiment.training.standardize:
@@ -75,7 +106,35 @@ def build_model(
         torch.from_numpy(mean).float(),
         torch.from_numpy(deviation).float(),
         experiment.training.feature_dropout,
+        {
+            kind: registry.find(kind, config.component(choice)[0])
+            for kind, choice in (("aggregator", experiment.model.aggregator), ("decoder", experiment.model.decoder))
+        },
     )
+
+
+def _module(registry: Registry, kind: str, choice: config.Component, **injected: Any) -> Any:
+    """Build what is trained."""
+    name, options = config.component(choice)
+    built = registry.build(kind, name, options, **injected)
+    if not isinstance(built, nn.Module):
+        raise PluginError(f"{registry.find(kind, name)} must be an nn.Module, got {type(built).__name__}")
+    return built
+
+
+def _hold_patterns(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any], answer: Any) -> None:
+    """Hold an aggregator's answer against its contract where it is given, before a decoder stumbles over it."""
+    tensors = [value for value in (*given, *named.values()) if isinstance(value, Tensor)]
+    try:
+        hold_patterns(answer, named["features"] if "features" in named else given[0])
+    except AssertionError:
+        if all(bool(tensor.isfinite().all()) for tensor in tensors):  # otherwise it was not the first to go wrong
+            raise
+
+
+def _is_held(one: object) -> bool:
+    """Whether this is the aggregator, or a decoder's copy of it."""
+    return isinstance(one, nn.Module) and _hold_patterns in one._forward_hooks.values()
 
 
 def torch_device(experiment: config.Experiment) -> torch.device:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,14 @@ import torch
 from wtal_core import config, evaluation
 from wtal_core.contracts import Targets
 from wtal_core.dataset import Instances
-from wtal_core.errors import PluginError, WtalError, one_line
+from wtal_core.errors import WtalError
 from wtal_core.localization import VideoDetections, call_proposer
 from wtal_core.model import build_model
-from wtal_core.plugins import Registry
+from wtal_core.plugins import Registry, blaming
 from wtal_core.testing import answers
 
 B, T, D, C = 2, 6, 8, 2
+FAILS = "fails on a small example"
 
 
 def component_problems(experiment: config.Experiment, registry: Registry) -> Iterator[WtalError]:
@@ -73,7 +75,7 @@ def _attempt(registry: Registry, kind: str, choice: config.Component, use: Calla
     except WtalError as error:
         yield error
         return
-    yield from _blame(registry, kind, name, lambda: use(built))
+    yield from _problem(blaming(registry.find(kind, name), FAILS), lambda: use(built))
 
 
 def _only_built(registry: Registry, experiment: config.Experiment) -> Iterator[WtalError]:
@@ -106,23 +108,24 @@ def _decode(experiment: config.Experiment, registry: Registry) -> Iterator[WtalE
         answers.decoding(decoding, features, None, C)
         answers.terms(model.decoder.loss(decoding, targets))
 
-    decoder = config.component(experiment.model.decoder)[0]
-    broken = list(_blame(registry, "decoder", decoder, learn))
+    broken = list(_problem(model.blaming(FAILS), learn))
     yield from broken
     if broken:
         return
 
     def read() -> None:
         model.eval()
-        answers.maps(activation(model.decoder(features[:1], None), features[:1]), C, T)
+        with model.blaming(FAILS):
+            decoding = model.decoder(features[:1], None)
+        answers.maps(activation(decoding, features[:1]), C, T)
 
-    yield from _blame(registry, "activation", name, read)
+    yield from _problem(blaming(registry.find("activation", name), FAILS), read)
 
 
-def _blame(registry: Registry, kind: str, name: str, call: Callable[[], Any]) -> Iterator[WtalError]:
+def _problem(blame: AbstractContextManager[None], call: Callable[[], Any]) -> Iterator[WtalError]:
     """What a component raises, whatever it is, as an error that names it."""
     try:
-        call()
-    except Exception as error:
-        whose = f"{kind} {name!r} of {registry.find(kind, name).origin}"
-        yield PluginError(f"{whose} fails on a small example: {type(error).__name__}: {one_line(error)}")
+        with blame:
+            call()
+    except WtalError as error:
+        yield error

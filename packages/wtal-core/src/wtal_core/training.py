@@ -24,7 +24,7 @@ from wtal_core import config
 from wtal_core.annotations import Video
 from wtal_core.contracts import IntArray, Targets
 from wtal_core.dataset import Dataset, sample_segments
-from wtal_core.errors import DataError, RunError, WtalError, one_line
+from wtal_core.errors import DataError, PluginError, RunError, WtalError, one_line
 from wtal_core.files import replacing
 from wtal_core.model import StreamModel, build_model, torch_device
 from wtal_core.plugins import Registry
@@ -64,6 +64,7 @@ def train_stream(
 
     Raises:
         RunError: the decoder refused a video, the loss became NaN or infinite, or the checkpoint does not fit.
+        PluginError: the decoder or the aggregator fails otherwise.
     """
     settings = experiment.training
     device = torch_device(experiment)
@@ -87,11 +88,14 @@ def train_stream(
         batch = batch_indices(experiment.seed, len(dataset.training), settings.batch_size, iteration)
         features = torch.from_numpy(_sample(dataset, stream, batch, settings.snippets, generator)).to(device)
         targets = _targets(instances[batch], dataset.data.counts, device)
-        with _seeded(experiment.seed, index, iteration + 1):
+        what = f"fails in iteration {iteration + 1} of training, stream {stream!r}"
+        with _seeded(experiment.seed, index, iteration + 1), model.blaming(what):
             try:
                 decoding = model(features, None, targets)
                 terms: dict[str, Tensor] = model.decoder.loss(decoding, targets)
             except ValueError as error:
+                if not hasattr(error, "position"):
+                    raise
                 raise RunError(f"stream {stream!r}, {_named(error, [dataset.training[i] for i in batch])}") from error
             loss = torch.stack([term.reshape(()) for term in terms.values()]).sum()
             optimizer.zero_grad(set_to_none=True)
@@ -197,14 +201,19 @@ def load_checkpoint(
 def target_problems(dataset: Dataset, experiment: config.Experiment, registry: Registry) -> Iterator[WtalError]:
     """Yield what the decoder has against the training subset's labels and counts, if it says so before training."""
     name, _ = config.component(experiment.model.decoder)
-    decoder = build_model(experiment, registry, 1, len(dataset.classes), videos=()).decoder
-    check = getattr(decoder, "check_targets", None)
+    model = build_model(experiment, registry, 1, len(dataset.classes), videos=())
+    check = getattr(model.decoder, "check_targets", None)
     if check is None:
         return
     try:
-        check(_targets(dataset.targets(dataset.training), dataset.data.counts, torch.device("cpu")))
-    except ValueError as error:
-        yield DataError(f"decoder {name!r}, {_named(error, dataset.training)}")
+        with model.blaming("fails on the labels of the training subset"):
+            check(_targets(dataset.targets(dataset.training), dataset.data.counts, torch.device("cpu")))
+    except PluginError as error:
+        refusal = error.__cause__
+        if isinstance(refusal, ValueError):
+            yield DataError(f"decoder {name!r}, {_named(refusal, dataset.training)}")
+        else:
+            yield error
 
 
 def _named(error: ValueError, videos: Sequence[Video]) -> str:
