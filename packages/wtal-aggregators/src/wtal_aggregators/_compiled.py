@@ -90,14 +90,14 @@ class Kernels:
         rows = _rows(p, p.dtype)
         out = rows.copy()  # to be written over: the quickest way to such an array
         self._coefficients(rows, *_arrays(rule), out)
-        return torch.from_numpy(out).view(p.shape)
+        return _tensor(out, p.shape)
 
     def gradient(self, p: Tensor, g: Tensor, rule: Rule) -> Tensor:
         """dJ/dp (..., T), float32 or float64, given g = dJ/dlambda (..., T)."""
         rows = _rows(p, p.dtype)
         out = rows.copy()
         self._gradient(rows, _rows(g, p.dtype), *_arrays(rule), out)
-        return torch.from_numpy(out).view(p.shape)
+        return _tensor(out, p.shape)
 
 
 def kernels_for(p: Tensor) -> Kernels | None:
@@ -132,6 +132,11 @@ def _rows(values: Tensor, dtype: torch.dtype) -> Real:
     """Values (..., T) as a contiguous array (N, T)."""
     array: Real = cast(values.detach(), _precision(dtype)).contiguous().numpy()
     return array if array.ndim == 2 else array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
+
+
+def _tensor(rows: Real, shape: torch.Size) -> Tensor:
+    tensor = torch.from_numpy(rows)
+    return tensor if tensor.shape == shape else tensor.view(shape)  # a view takes longer than the loops may
 
 
 def cast(values: Tensor, dtype: torch.dtype) -> Tensor:
