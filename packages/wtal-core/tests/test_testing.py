@@ -233,6 +233,11 @@ def no_default(self, features, attention, mask):
     return weighted_mean(features, attention, mask)
 
 
+def halves_unless_omitted(self, features, attention, mask=()):
+    patterns = weighted_mean(features, attention, None if isinstance(mask, tuple) else mask)
+    return patterns / 2 if mask is None else patterns
+
+
 def root_of_attention(self, features, attention, mask=None):
     return weighted_mean(features, attention.sqrt(), mask)
 
@@ -256,10 +261,16 @@ AGGREGATORS = [
         changing(lambda self, patterns, x: patterns[:, None], training_alone),
         changing(lambda self, patterns, x: patterns * np.nan, lambda self, x, a, mask: x.shape[1] > 64),
         changing(lambda self, patterns, x: patterns[:, None], lambda self, x, a, mask: mask is not None),
+        changing(lambda self, patterns, x: patterns[:, None], lambda self, x, a, mask: mask is None),
         changing(lambda self, patterns, x: sys.exit(3)),
         changing(lambda self, patterns, x: 1 / 0, evaluating_alone),
     ],
-    [pooling(in_place), changing(lambda self, p, x: (p, x.mul_(2))[0], training_alone), weighing(doubles_attention)],
+    [
+        pooling(in_place),
+        changing(lambda self, patterns, x: (patterns, x.mul_(2))[0], training_alone),
+        changing(lambda self, patterns, x: (patterns, x.mul_(2))[0], evaluating_alone),
+        weighing(doubles_attention),
+    ],
     [
         changing(lambda self, patterns, x: patterns * torch.rand(())),
         changing(lambda self, patterns, x: (patterns, torch.rand(()))[0], evaluating_alone),
@@ -271,6 +282,7 @@ AGGREGATORS = [
     [
         pooling(divides_by_zero),
         changing(lambda self, p, x: p * np.nan, lambda self, x, a, mask: self.training and not a.any()),
+        changing(lambda self, p, x: p * np.nan, lambda self, x, a, mask: not self.training and not a.any()),
         changing(lambda self, p, x: p * np.nan, lambda self, x, a, mask: bool((a == 1).all())),
         changing(lambda self, p, x: p * np.nan, lambda self, x, a, mask: mask is not None and not mask.any()),
     ],
@@ -281,6 +293,7 @@ AGGREGATORS = [
     [
         pooling(lambda self, x, a, mask=None: weighted_mean(x, a, mask) * (1 if mask is None else 2)),
         pooling(no_default),
+        pooling(halves_unless_omitted),
     ],
     [pooling(unshared)],
     [
@@ -363,6 +376,12 @@ class NeedsMask(Decoder):
     def forward(self, features, mask=None, targets=None):
         decoding = super().forward(features, mask, targets)
         return decoding if mask is None else decoding._replace(class_scores=decoding.class_scores / 2)
+
+
+class HalvesUnlessOmitted(Decoder):
+    def forward(self, features, mask=(), targets=None):
+        decoding = super().forward(features, None if isinstance(mask, tuple) else mask, targets)
+        return decoding._replace(class_scores=decoding.class_scores / 2) if mask is None else decoding
 
 
 class ForgetfulDecoder(Decoder):
@@ -485,13 +504,18 @@ DECODERS = [
         replacing(learning, logits=lambda logits, x: logits + x.mean()),
         replacing(attention=lambda attention, x: attention * x.mean().sigmoid()),
     ],
-    [NeedsMask, decoder(forward=lambda self, x, mask, targets=None: Decoder.forward(self, x, mask, targets))],
+    [
+        NeedsMask,
+        HalvesUnlessOmitted,
+        decoder(forward=lambda self, x, mask, targets=None: Decoder.forward(self, x, mask, targets)),
+    ],
     [replacing(class_scores=lambda scores, x: scores / len(x))],
     [
         loss(lambda term, d: {"classification": d.logits}),
         loss(lambda term, d: {"classification": term[None, None]}),
         loss(lambda term, d: {"classification": term.item()}),
         loss(lambda term, d: {"classification": term * np.inf}),
+        loss(lambda term, d: {"classification": term + np.inf}),
         loss(lambda term, d: {"classification": term.detach()}),
         loss(lambda term, d: {"classification": (0 * term.detach()).requires_grad_()}),
         loss(lambda term, d: {"classification": term + 0 * (term - term).sqrt()}),
@@ -672,6 +696,8 @@ PROPOSERS = [
         finding(lambda answer, activation, edges: vars(answer).update(label=answer.label - 1)),
         finding(lambda answer, activation, edges: vars(answer).update(label=answer.label.tolist())),
         finding(lambda answer, activation, edges: vars(answer).update(label=answer.label.astype(float))),
+        finding(lambda answer, activation, edges: vars(answer).update(start=answer.start.astype(np.float32))),
+        finding(lambda answer, activation, edges: vars(answer).update(end=answer.end.astype(np.float32))),
         finding(lambda answer, activation, edges: vars(answer).update(score=answer.score * np.nan)),
         finding(lambda answer, activation, edges: vars(answer).update(score=answer.score[:0])),
         finding(lambda answer, activation, edges: vars(answer).pop("score") is None),
@@ -863,6 +889,7 @@ EVALUATORS = [
         changed(average_precision=lambda answer: answer.average_precision * np.nan),
         changed(average_precision=lambda answer: answer.average_precision * 2),
         changed(average_precision=lambda answer: answer.average_precision[0]),
+        changed(average_precision=lambda answer: answer.average_precision.astype(np.float32)),
         changed(mean_ap=lambda answer: answer.mean_ap - 1),
         changed(mean_ap=lambda answer: answer.mean_ap[0]),
         changed(mean_ap=lambda answer: answer.mean_ap * np.nan),
@@ -1033,6 +1060,16 @@ def test_a_failure_says_clause_reason_and_smallest_input():
             loss(lambda term, d: {"classification": term[None, None]}),
             "loss term 'classification' must be a scalar tensor, of shape (), got Tensor (1, 1) of torch.float32",
         ),
+        (
+            "aggregator",
+            changing(lambda self, patterns, x: patterns.tolist()),
+            "patterns must be a tensor (1, 1), got list",
+        ),
+        (
+            "aggregator",
+            changing(lambda self, patterns, x: patterns.to("meta")),
+            "patterns must be on the device of the features, cpu",
+        ),
         ("decoder", Unregistered, "Its modules() do not have it."),
         (
             "proposer",
@@ -1043,6 +1080,11 @@ def test_a_failure_says_clause_reason_and_smallest_input():
             "proposer",
             finding(lambda answer, activation, edges: vars(answer).update(label=answer.label.tolist())),
             "label must be an array (N,), got list",
+        ),
+        (
+            "evaluator",
+            changed(tiou_thresholds=lambda answer: 0.5),
+            "tiou_thresholds must be an array (K,) with K >= 1, got float",
         ),
         ("evaluator", evaluating(blind), "no detections score less than 1. mean_ap is [1.0]."),
         ("feature reader", store(shape=lambda self, name, stream: None), "Of an array (1, 1) it says None."),

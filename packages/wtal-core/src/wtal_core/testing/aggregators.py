@@ -89,7 +89,7 @@ def _extremes(trial: Trial, features: Tensor, attention: Tensor) -> None:
     real = all_real(features)
     for training in MODES:
         pool = trial.build().train(training)
-        for a, mask in ((attention * 0, real), (attention * 0 + 1, real), (attention * 0, ~real), (attention, ~real)):
+        for a, mask in ((attention * 0, real), (attention * 0 + 1, real), (attention, ~real)):
             answers.patterns(trial.call(pool, features=features, attention=a, mask=mask), features)
 
 
