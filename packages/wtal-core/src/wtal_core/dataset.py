@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -63,16 +63,8 @@ class _HeldStore:
                 raise TypeError(f"features must be an array {expected} of numbers, got {got}")
         return features
 
-    @contextmanager
-    def _blaming(self, what: str) -> Iterator[None]:
-        refusal = None
-        with blaming(self.component, what):
-            try:
-                yield
-            except (OSError, ValueError) as error:
-                refusal = error
-        if refusal is not None:
-            raise refusal
+    def _blaming(self, what: str) -> AbstractContextManager[None]:
+        return blaming(self.component, what, refusals=(OSError, ValueError))
 
 
 @dataclass(frozen=True)

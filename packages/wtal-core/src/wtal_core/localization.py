@@ -15,6 +15,7 @@ from wtal_core import config
 from wtal_core.annotations import Video
 from wtal_core.contracts import Activation, ActivationMaps, Detections, FloatArray, IntArray, Proposer, Suppressor
 from wtal_core.dataset import Dataset
+from wtal_core.errors import PluginError, one_line
 from wtal_core.holding import hold_decoding, hold_detections, hold_maps
 from wtal_core.model import StreamModel
 from wtal_core.plugins import Component, Registry, blaming
@@ -87,15 +88,18 @@ def localize(
         streams = readings[video.name]
         weights = np.array(settings.stream_weights or [1.0] * len(streams))
         what = f"fails on video {video.name!r}"
-        results[video.name] = detect(
-            streams,
-            weights / weights.sum(),
-            settings.fusion,
-            partial(_propose, built["proposer"], components["proposer"], what),
-            partial(_suppress, built["suppressor"], components["suppressor"], what, len(dataset.classes)),
-            partial(dataset.edges, video),
-            video.duration,
-        )
+        try:
+            results[video.name] = detect(
+                streams,
+                weights / weights.sum(),
+                settings.fusion,
+                partial(_propose, built["proposer"], components["proposer"], what),
+                partial(_suppress, built["suppressor"], components["suppressor"], what, len(dataset.classes)),
+                partial(dataset.edges, video),
+                video.duration,
+            )
+        except ValueError as error:  # what the proposer has against the activation
+            raise PluginError(f"video {video.name!r}: {one_line(error)}") from error
     return results
 
 
@@ -173,7 +177,7 @@ def _propose(
     edges: FloatArray,
     attention: FloatArray,
 ) -> Detections:
-    with blaming(component, what):
+    with blaming(component, what, refusals=(ValueError,)):
         found = call_proposer(proposer, activation, class_scores, edges, attention)
         hold_detections(found, len(activation), edges[0], edges[-1])
     return found

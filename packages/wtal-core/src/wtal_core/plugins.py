@@ -88,18 +88,21 @@ class Component:
 
 
 @contextmanager
-def blaming(component: Component, what: str) -> Iterator[None]:
+def blaming(component: Component, what: str, refusals: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Turn whatever a component's code raises, a wish to exit included, into an error that names the component.
 
     Args:
         component: whose code runs.
         what: happened to it, such as "fails on a small example".
+        refusals: by which it says what is wrong with its arguments; they pass unchanged.
 
     Raises:
-        PluginError: something was raised. Errors of ours pass unchanged.
+        PluginError: anything else was raised. Errors of ours pass unchanged.
     """
     try:
         yield
+    except refusals:
+        raise
     except WtalError:
         raise
     except (Exception, SystemExit) as error:
