@@ -243,7 +243,11 @@ def root_of_attention(self, features, attention, mask=None):
 
 
 def root_of_the_rest(self, features, attention, mask=None):
-    return weighted_mean(features, attention, mask) * (1 + 0 * (1 - attention).sqrt().sum(1, keepdim=True))
+    return weighted_mean(features, attention, mask) + 0 * (1 - attention.mean()).sqrt()
+
+
+def root_about_a_half(self, features, attention, mask=None):
+    return weighted_mean(features, attention, mask) + 0 * ((attention - 0.5) ** 2).sqrt().sum()
 
 
 def root_of_padding(self, features, attention, mask=None):
@@ -289,6 +293,7 @@ AGGREGATORS = [
     [
         pooling(lambda self, features, attention, mask=None: weighted_mean(features, attention, None)),
         pooling(lambda self, x, a, mask=None: weighted_mean(x, a, None if self.training else mask)),
+        pooling(lambda self, x, a, mask=None: weighted_mean(x, a, mask if self.training else None)),
     ],
     [
         pooling(lambda self, x, a, mask=None: weighted_mean(x, a, mask) * (1 if mask is None else 2)),
@@ -301,6 +306,7 @@ AGGREGATORS = [
         changing(lambda self, patterns, x: patterns.detach() * torch.ones((), requires_grad=True)),
         pooling(root_of_attention),
         pooling(root_of_the_rest),
+        pooling(root_about_a_half),
         pooling(root_of_padding),
         changing(lambda self, patterns, x: patterns.detach(), training_alone),
         changing(lambda self, patterns, x: patterns.detach(), evaluating_alone),
@@ -1069,6 +1075,11 @@ def test_a_failure_says_clause_reason_and_smallest_input():
             "aggregator",
             changing(lambda self, patterns, x: patterns.to("meta")),
             "patterns must be on the device of the features, cpu",
+        ),
+        (
+            "aggregator",
+            changing(lambda self, patterns, x: patterns.detach()),
+            "The patterns do not depend on the features",
         ),
         ("decoder", Unregistered, "Its modules() do not have it."),
         (
