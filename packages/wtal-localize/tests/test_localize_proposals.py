@@ -1,3 +1,4 @@
+import inspect
 import re
 
 import naive
@@ -133,6 +134,17 @@ def test_outer_inner_contrast_by_hand():
     assert added.score == pytest.approx([0.8 - 0.3 + 0.2 * 0.5])
 
 
+def test_contrast_keeps_small_values_beside_large_ones():
+    curve = [[1e16, 1.0, 0.5, 2.0, 2.0, 2.0, 2.0, 0.5, 1.0, 1.0]]
+    found = unpack(propose(curve, [1.0], np.arange(11), rule="absolute", threshold=1.5, score="outer-inner-contrast"))
+    assert found[1] == (0, 3.0, 7.0, 1.5)
+
+
+def test_attention_that_rounding_lifts_above_one():
+    attention = np.full((1, 3), 1 + 2e-16)
+    assert len(unpack(propose(np.ones((1, 3)), [1.0], np.arange(4), attention=attention, attention_threshold=1.0))) == 1
+
+
 def test_contrast_may_be_negative():
     curve = [[1.0, 0.5, 0.5, 0.5, 0.5, 1.0]]
     attention = [[0, 1.0, 1, 1, 1, 0]]
@@ -171,6 +183,11 @@ NEGATIVE = [[1, 1, -0.5], [1, 1, 1]]
     ("bad", "message"),
     [
         ({"activation": np.ones(3)}, "activation must have shape (C, T), got (3,)"),
+        ({"activation": [[1, 1, 1], [1]]}, "activation must hold real numbers in rows of equal length"),
+        ({"activation": [["a", "b", "c"]] * 2}, "activation must hold real numbers, got dtype <U1"),
+        ({"activation": np.ones((2, 3), complex)}, "activation must hold real numbers, got dtype complex128"),
+        ({"class_scores": ["a", "b"]}, "class_scores must hold real numbers, got dtype <U1"),
+        ({"edges": np.arange(4) * 1j}, "edges must hold real numbers, got dtype complex128"),
         (
             {"activation": [[1, 1, 1], [1, np.nan, 1]]},
             "activation must be finite, got nan for class 1 at snippet 1",
@@ -184,7 +201,12 @@ NEGATIVE = [[1, 1, -0.5], [1, 1, 1]]
         ({"threshold": 1.5}, "threshold must be one or more numbers in [0, 1], got 1.5"),
         ({"threshold": [0.1, np.nan]}, "threshold must be one or more numbers in [0, 1], got [0.1, nan]"),
         ({"threshold": -1, "rule": "absolute"}, "threshold must be one or more numbers 0 or more, got -1"),
-        ({"threshold": "0.2"}, "threshold must be one or more numbers in [0, 1], got 0.2"),
+        ({"threshold": "0.2"}, "threshold must be one or more numbers in [0, 1], got '0.2'"),
+        ({"threshold": True}, "threshold must be one or more numbers in [0, 1], got True"),
+        (
+            {"threshold": [[0.1], [0.2, 0.3]]},
+            "threshold must be one or more numbers in [0, 1], got [[0.1], [0.2, 0.3]]",
+        ),
         ({"attention_threshold": None}, "attention_threshold must be one or more numbers in [0, 1], got None"),
         ({"threshold": []}, "threshold must name at least one level"),
         ({"rule": "median"}, "rule must be 'maximum', 'range' or 'absolute', got 'median'"),
@@ -193,6 +215,8 @@ NEGATIVE = [[1, 1, -0.5], [1, 1, 1]]
         ({"score": "median"}, "score must be 'mean', 'max' or 'outer-inner-contrast', got 'median'"),
         ({"class_score": "power"}, "class_score must be 'ignore', 'multiply' or 'add', got 'power'"),
         ({"class_weight": -1}, "class_weight must be 0 or more, got -1"),
+        ({"class_weight": True}, "class_weight must be 0 or more, got True"),
+        ({"upsampling": True}, "upsampling must be an integer of 1 or more, got True"),
         ({"upsampling": 0}, "upsampling must be an integer of 1 or more, got 0"),
         ({"upsampling": 1.5}, "upsampling must be an integer of 1 or more, got 1.5"),
         ({"bridge": None}, "bridge must be 0 or more, got None"),
@@ -208,10 +232,24 @@ NEGATIVE = [[1, 1, -0.5], [1, 1, 1]]
         ),
         (
             {"attention_threshold": 0.5, "attention": NEGATIVE},
-            "attention must be zero or more, got -0.5 for class 0 at snippet 2",
+            "attention must be in [0, 1], got -0.5 for class 0 at snippet 2",
+        ),
+        (
+            {"attention_threshold": 0.5, "attention": [[1, 1, 1], [1, 1.5, 1]]},
+            "attention must be in [0, 1], got 1.5 for class 1 at snippet 1",
+        ),
+        (
+            {"attention_threshold": 0.5, "attention": [[1, 1, 1], [1, np.nan, 1]]},
+            "attention must be in [0, 1], got nan for class 1 at snippet 1",
         ),
     ],
 )
 def test_bad_input(bad, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         propose(**{**GOOD, **bad})
+
+
+@pytest.mark.parametrize("proposer", [Threshold, MultiThreshold])
+def test_the_docstring_explains_every_option(proposer):
+    explained = re.findall(r"^    (\w+): ", inspect.getdoc(proposer).partition("Args:\n")[2], re.MULTILINE)
+    assert sorted(explained) == sorted(vars(proposer()))

@@ -1,3 +1,5 @@
+import inspect
+import os
 import re
 import subprocess
 import sys
@@ -19,17 +21,20 @@ from wtal_localize import (
 )
 
 
-@pytest.fixture(params=["arrays", "compiled"], scope="module", autouse=True)
+@pytest.fixture(params=["arrays", "interpreted", "compiled"], scope="module", autouse=True)
 def way(request):
-    """Every test runs both ways."""
+    """Every test runs all ways: NumPy, and what is to be compiled, as Python and compiled."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "arrays":
-            patch.setattr(compiled, "SMALL", np.inf)
-            patch.setattr(compiled, "PATIENCE", np.inf)
-            patch.setattr(suppression._keep, "machine_code", None)
-            patch.setattr(suppression._weaken, "machine_code", None)
-        else:
-            patch.setattr(compiled, "SMALL", -1)
+        for each in (suppression._keep, suppression._weaken):
+            if request.param == "arrays":
+                patch.setattr(each, "small", np.inf)
+                patch.setattr(each, "machine_code", None)
+            elif request.param == "interpreted":
+                patch.setattr(each, "machine_code", each.loop)
+            else:
+                patch.setattr(each, "small", -1)
+                patch.setattr(each, "machine_code", None)
+        if request.param == "compiled":
             nms([0], [1], [1])  # compile before anything is timed
             soft_nms([0], [1], [1])
             assert suppression._keep.machine_code is not None
@@ -178,6 +183,31 @@ def test_one_call_thins_a_whole_data_set():
         assert unpack(mine._replace(label=mine.label % C)) == unpack(NonMaximumSuppression()(pack(rows)))
 
 
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_blocks_of_groups_change_nothing(monkeypatch, shuffled):
+    rng = np.random.default_rng(5)
+    rows = [row for label in (0, 2, 3, 9) for row in sorted(random_rows(60 * (label == 9) + 20, label, 1))]
+    # Equal scores in several blocks, and equal intervals of several labels.
+    rows = [(int(n // 20), start, end, round(score, 1)) for n, (_, start, end, score) in enumerate(rows)]
+    rows += [(label, 1.0, 2.0, 0.3) for label in range(30, 36)]
+    rows = [rows[i] for i in rng.permutation(len(rows))] if shuffled else sorted(rows)
+    whole = unpack(NonMaximumSuppression()(pack(rows)))
+    assert whole == naive.nms(rows, 0.5)
+    for block in (1, 25, len(rows) - 1):
+        monkeypatch.setattr(suppression, "BLOCK", block)
+        assert unpack(NonMaximumSuppression()(pack(rows))) == whole
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 1 / 3, 0.5, 0.9, 1.0])
+def test_far_from_zero_and_of_very_different_lengths(threshold):
+    rng = np.random.default_rng(7)
+    for shift in (0.0, 1e6, -1e9):
+        length = 2.0 ** rng.integers(-3, 8, 120)
+        start = shift + rng.integers(0, 64, 120) / 2
+        rows = unpack(Detections(np.zeros(120, np.int64), start, start + length, rng.integers(0, 9, 120) / 8))
+        assert unpack(NonMaximumSuppression(threshold)(pack(rows))) == naive.nms(rows, threshold)
+
+
 def test_input_is_left_alone():
     detections = pack(random_rows(50, seed=2))
     before = unpack(detections)
@@ -198,18 +228,60 @@ def test_memory_layout_changes_nothing(way):
             assert len(loop.machine_code.signatures) == 1
 
 
-def test_small_inputs_wait_for_no_compiler():
+def python(code, **environment):
+    """What another Python prints."""
+    return subprocess.check_output([sys.executable, "-c", code], text=True, env={**os.environ, **environment})
+
+
+@pytest.mark.parametrize(("call", "small"), [("nms", 8192), ("soft_nms", 2048)])
+def test_small_inputs_wait_for_no_compiler_until_they_add_up(call, small):
     code = (
         "import sys, numpy as np, wtal_localize as w\n"
-        "s = np.arange(2048.0)\n"
-        "for i in range(5):\n"
-        "    w.nms(s, s + 2, s), w.soft_nms(s, s + 2, s)\n"
+        f"s = np.arange({small}.0) * 3\n"
+        "for i in range(9):\n"
+        f"    w.{call}(s, s + 2, s)\n"
         "    print('numba' in sys.modules)\n"
-        "w.nms(np.arange(2049.0), np.arange(2049.0) + 2, np.arange(2049.0))\n"
+    )
+    assert python(code).split() == ["False"] * 8 + ["True"]
+    code = (
+        "import sys, numpy as np, wtal_localize as w\n"
+        f"s = np.arange({small + 1}.0) * 3\n"
+        f"w.{call}(s, s + 2, s)\n"
         "print('numba' in sys.modules)\n"
     )
-    said = subprocess.check_output([sys.executable, "-c", code], text=True).split()
-    assert said == ["False"] * 5 + ["True"]
+    assert python(code).split() == ["True"]
+
+
+def test_compiled_code_is_cached_on_disk(tmp_path):
+    code = (
+        "import wtal_localize.suppression as s\n"
+        "s._keep.small = s._weaken.small = -1\n"
+        "s.nms([0], [1], [1]), s.soft_nms([0], [1], [1])\n"
+    )
+    python(code, NUMBA_CACHE_DIR=str(tmp_path))
+    for suffix in ("nbi", "nbc"):
+        names = {file.name.partition("-")[0] for file in tmp_path.rglob(f"*.{suffix}")}
+        assert names == {"suppression._keep_loop", "suppression._weaken_loop"}
+
+
+def test_where_no_cache_can_be_kept_code_is_compiled_without(monkeypatch):
+    numba = pytest.importorskip("numba")
+    asked, njit = [], numba.njit
+
+    def refusing(*function, cache=False, **options):  # numba calls it too, with the function
+        asked.append(cache)
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return njit(*function, **options)
+
+    monkeypatch.setattr(numba, "njit", refusing)
+    double = compiled.Compiled(lambda array: array * 2, lambda array: array + array, small=0)
+    assert double(np.arange(3)).tolist() == [0, 2, 4]
+    assert asked[:2] == [True, False]
+
+
+def raises(message):
+    return pytest.raises(ValueError, match=f"^{re.escape(message)}$")
 
 
 BAD_ROWS = [
@@ -236,18 +308,29 @@ def test_bad_shapes_and_labels():
     message = "detections.label must hold integer class indices, got dtype float64"
     with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
         nms([0], [1], [1], [0.5])
+    with raises("detections.label must hold class indices of 0 or more, got -1 at 1"):
+        nms([0, 1], [1, 2], [1, 1], [0, -1])
+    with raises("detections.score must hold real numbers, got dtype complex128"):
+        nms([0], [1], [1j])
+    with raises("detections.start must hold real numbers in rows of equal length"):
+        nms([[0], [1, 2]], [1, 2], [1, 1])
 
 
 @pytest.mark.parametrize(
     ("suppress", "message"),
     [
-        (NonMaximumSuppression(-0.1), "threshold must be a tIoU in [0, 1], got -0.1"),
-        (NonMaximumSuppression(np.nan), "threshold must be a tIoU in [0, 1], got nan"),
-        (NonMaximumSuppression("0.5"), "threshold must be a tIoU in [0, 1], got 0.5"),
+        (NonMaximumSuppression(-0.1), "threshold must be in [0, 1], got -0.1"),
+        (NonMaximumSuppression(np.nan), "threshold must be in [0, 1], got nan"),
+        (NonMaximumSuppression("0.5"), "threshold must be in [0, 1], got '0.5'"),
         (SoftNonMaximumSuppression(sigma=None), "sigma must be above 0, got None"),
-        (SoftNonMaximumSuppression(minimum_score="1"), "minimum_score must be 0 or more, got 1"),
-        (SoftNonMaximumSuppression(threshold=1.1), "threshold must be a tIoU in [0, 1], got 1.1"),
+        (SoftNonMaximumSuppression(minimum_score="1"), "minimum_score must be 0 or more, got '1'"),
+        (SoftNonMaximumSuppression(threshold=1.1), "threshold must be in [0, 1], got 1.1"),
         (SoftNonMaximumSuppression("cosine"), "decay must be 'gaussian' or 'linear', got 'cosine'"),
+        (NonMaximumSuppression(threshold=True), "threshold must be in [0, 1], got True"),
+        (NonMaximumSuppression(across_classes="no"), "across_classes must be true or false, got 'no'"),
+        (NonMaximumSuppression(across_classes=1), "across_classes must be true or false, got 1"),
+        (SoftNonMaximumSuppression(across_classes="no"), "across_classes must be true or false, got 'no'"),
+        (SoftNonMaximumSuppression(sigma=True), "sigma must be above 0, got True"),
         (SoftNonMaximumSuppression(sigma=0), "sigma must be above 0, got 0"),
         (SoftNonMaximumSuppression(minimum_score=-1), "minimum_score must be 0 or more, got -1"),
     ],
@@ -255,3 +338,9 @@ def test_bad_shapes_and_labels():
 def test_bad_options(suppress, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         suppress(pack([]))
+
+
+@pytest.mark.parametrize("suppress", [NonMaximumSuppression, SoftNonMaximumSuppression])
+def test_the_docstring_explains_every_option(suppress):
+    explained = re.findall(r"^    (\w+): ", inspect.getdoc(suppress).partition("Args:\n")[2], re.MULTILINE)
+    assert explained == list(vars(suppress()))

@@ -7,8 +7,7 @@ from typing import Any, Generic, TypeVar
 
 R = TypeVar("R")
 
-SMALL = 2048  # elements: NumPy takes at most some tenths of a second for so many
-PATIENCE = 16384  # elements in small inputs: NumPy takes about as long as importing numba and loading compiled code
+PATIENCE = 8  # times `small`: by then NumPy has taken about as long as importing numba and loading compiled code
 
 
 class Compiled(Generic[R]):
@@ -16,11 +15,17 @@ class Compiled(Generic[R]):
 
     Importing numba and loading a cached loop takes half a second, compiling it one or more: a short script should not
     wait for that. So the twin serves small inputs until they add up. Both give the same bits.
+
+    Args:
+        loop: what numba compiles.
+        twin: the same in NumPy.
+        small: elements of which the twin makes at most some tenths of a second.
     """
 
-    def __init__(self, loop: Callable[..., R], twin: Callable[..., R]) -> None:
+    def __init__(self, loop: Callable[..., R], twin: Callable[..., R], small: float) -> None:
         self.loop = loop
         self.twin = twin
+        self.small = small
         self.machine_code: Callable[..., R] | None = None
         self.served = 0
 
@@ -28,7 +33,7 @@ class Compiled(Generic[R]):
         """Run the loop or its twin; the size of the input is the length of the first argument."""
         if self.machine_code is None:
             self.served += len(array)
-            if len(array) <= SMALL and self.served <= PATIENCE:
+            if len(array) <= self.small and self.served <= PATIENCE * self.small:
                 return self.twin(array, *arguments)
             self.machine_code = _compile(self.loop)
         return self.machine_code(array, *arguments)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from wtal_localize.arguments import choice, explained_as, in_range, is_number, real_array, refuse
 from wtal_localize.classes import passing_classes
-from wtal_localize.detections import REAL, Detections, FloatArray, IntArray
+from wtal_localize.detections import Detections, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ Rule = Literal["maximum", "range", "absolute"]
 Score = Literal["mean", "max", "outer-inner-contrast"]
 ClassScore = Literal["ignore", "multiply", "add"]
 
-ROUNDING = 1e-9  # relative; a gap of exactly `bridge` seconds is bridged however its edges were rounded
+ROUNDING = 1e-9  # relative; a gap of exactly `bridge` seconds is bridged however its edges were rounded, and so on
 BLOCK = 2**20  # snippets thresholded at once: enough to vectorise, few enough to stay in cache
 
 
@@ -53,21 +54,17 @@ def propose(
         activation: (C, T), finite and not negative.
         class_scores: (C,), video-level probabilities.
         edges: (T + 1,) seconds, increasing; snippet t stands for [edges[t], edges[t + 1]).
-        threshold: one, or several whose intervals are joined, each given once. MAAN takes 0.2 for THUMOS14 and
-            (0.2, 0.15, 0.1, 0.05) for ActivityNet1.3.
-        rule: the level is `threshold` times the class's maximum (`maximum`, threshold in [0, 1]); that fraction of the
-            way from its minimum to its maximum (`range`; 0.5 is the mid-range); or `threshold` itself (`absolute`).
-        class_threshold: the video-level score in [0, 1] from which a class is localized (MAAN: 0.1).
-        score: of an interval, from its snippets: their `mean` (STAR eq. 14), their `max`, or `outer-inner-contrast`,
-            the mean less the mean over a margin of a quarter of the length on both sides, as far as the video goes
-            (0 where there is no margin). Every snippet counts the same, a partly covered one in part.
-        class_score: `ignore` the class's video-level score, `multiply` by it, or `add` it times `class_weight`.
-        class_weight: see `class_score`; outer-inner contrast is usually taken with `add` and 0.2.
-        upsampling: cut the activation after interpolating it linearly to so many values a snippet.
-        bridge: join the runs of one level across gaps of up to so many seconds.
-        minimum_length: then drop runs shorter than so many seconds.
+        threshold: this and what follows as of `Threshold`.
+        rule: what the threshold is a fraction of.
+        class_threshold: which classes are localized.
+        score: how an interval is scored.
+        class_score: how the class's score joins in.
+        class_weight: its weight.
+        upsampling: values a snippet.
+        bridge: seconds.
+        minimum_length: seconds.
         attention: (C, T) in [0, 1], needed by `attention_threshold` alone.
-        attention_threshold: levels at which attention is cut as well; the intervals are scored by the activation.
+        attention_threshold: as of `MultiThreshold`.
 
     Returns:
         Intervals sorted by label, start, end.
@@ -79,18 +76,19 @@ def propose(
     attention_levels = _fractions("attention_threshold", attention_threshold, 1.0)
     if not levels.size + attention_levels.size:
         raise ValueError("threshold must name at least one level")
-    _choice("rule", rule, Rule)
-    _choice("score", score, Score)
-    _choice("class_score", class_score, ClassScore)
-    _in_range("class_threshold", class_threshold, 1.0)
-    _in_range("class_weight", class_weight)
-    _in_range("bridge", bridge)
-    _in_range("minimum_length", minimum_length)
-    if not isinstance(upsampling, (int, np.integer)) or upsampling < 1:
-        raise ValueError(f"upsampling must be an integer of 1 or more, got {upsampling}")
+    choice("rule", rule, Rule)
+    choice("score", score, Score)
+    choice("class_score", class_score, ClassScore)
+    in_range("class_threshold", class_threshold, 1.0)
+    in_range("class_weight", class_weight)
+    in_range("bridge", bridge)
+    in_range("minimum_length", minimum_length)
+    if not (is_number(upsampling) and isinstance(upsampling, (int, np.integer)) and upsampling >= 1):
+        raise ValueError(f"upsampling must be an integer of 1 or more, got {upsampling!r}")
     if attention_levels.size and attention is None:
         raise ValueError("attention_threshold needs attention (C, T) beside the activation, and none was given")
     a, video_level, t = _checked(activation, class_scores, edges)
+    attended = _attention(attention, a.shape) if attention_levels.size else None
 
     classes = passing_classes(video_level, class_threshold)
     if not a.shape[1] or not classes.size:
@@ -98,8 +96,8 @@ def propose(
     a = _upsampled(a[classes], upsampling)
     t = np.interp(np.arange(a.shape[1] + 1) / upsampling, np.arange(len(t)), t)
     runs = [*_runs(a, _levels(a, levels, rule), t, bridge, minimum_length)]
-    if attention_levels.size:
-        attended = _upsampled(_maps("attention", attention, np.shape(activation))[classes], upsampling)
+    if attended is not None:
+        attended = _upsampled(attended[classes], upsampling)
         runs += _runs(attended, _levels(attended, attention_levels, "absolute"), t, bridge, minimum_length)
     row, first, last = _distinct(a.shape[1], *(np.concatenate(parts) for parts in zip(*runs, strict=True)))
 
@@ -115,7 +113,25 @@ def propose(
 
 @dataclass(frozen=True)
 class Threshold:
-    """The proposer `threshold`: cuts the activation; see `propose` for the options."""
+    """Cuts each class's activation at a fraction of its maximum, or at several, into scored runs (MAAN 3.1).
+
+    `propose` is the same on arrays, and says which snippets a run takes in.
+
+    Args:
+        threshold: one, or several whose intervals are joined, each given once. MAAN takes 0.2 for THUMOS14 and
+            (0.2, 0.15, 0.1, 0.05) for ActivityNet1.3.
+        rule: the level is `threshold` times the class's maximum (`maximum`, threshold in [0, 1]); that fraction of the
+            way from its minimum to its maximum (`range`; 0.5 is the mid-range); or `threshold` itself (`absolute`).
+        class_threshold: the video-level score in [0, 1] from which a class is localized (MAAN: 0.1).
+        score: of an interval, from its snippets: their `mean` (STAR eq. 14), their `max`, or `outer-inner-contrast`,
+            the mean less the mean over a margin of a quarter of the length on both sides, as far as the video goes
+            (0 where there is no margin). Every snippet counts the same, a partly covered one in part.
+        class_score: `ignore` the class's video-level score, `multiply` by it, or `add` it times `class_weight`.
+        class_weight: see `class_score`; outer-inner contrast is usually taken with `add` and 0.2.
+        upsampling: cut the activation after interpolating it linearly to so many values a snippet.
+        bridge: join the runs of one level across gaps of up to so many seconds.
+        minimum_length: then drop runs shorter than so many seconds.
+    """
 
     threshold: float | Sequence[float] = 0.2
     rule: Rule = "maximum"
@@ -132,12 +148,19 @@ class Threshold:
         return propose(activation, class_scores, edges, **vars(self))
 
 
+@explained_as(Threshold)
 @dataclass(frozen=True)
 class MultiThreshold(Threshold):
-    """The proposer `multi-threshold`: cuts the activation, and attention if asked to, at a grid of levels.
+    """Cuts the activation at a grid of fractions, and attention at a grid of levels if asked to, into scored runs.
 
-    See `propose` for the options. The grid and the score are this project's choice of what public codes do: a score
-    that only looks inside would prefer the shortest of nested intervals.
+    The grid and the score are this project's choice of what public codes do: a score that only looks inside would
+    prefer the shortest of nested intervals. Attention is not cut unless `attention_threshold` says where, because its
+    levels are absolute and how high it rises differs between decoders (a sigmoid's to 1, a softmax's to some 1 / T): no
+    grid suits them all.
+
+    Args:
+        attention_threshold: levels in [0, 1] at which attention is cut as well; the intervals are scored by the
+            activation. None by default.
     """
 
     threshold: float | Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -158,33 +181,22 @@ class MultiThreshold(Threshold):
 
 def _fractions(name: str, values: float | Sequence[float], highest: float) -> FloatArray:
     """Thresholds as an array (K,)."""
-    array = np.atleast_1d(np.asarray(values))
-    if array.dtype.kind not in "iuf":
-        array = np.array([np.nan])  # no numbers: refused below
-    array = array.astype(np.float64)
-    if array.ndim != 1 or not ((array >= 0) & (array <= highest) & np.isfinite(array)).all():
+    try:
+        array = np.atleast_1d(np.asarray(values))
+    except ValueError:  # ragged
+        array = np.empty(0, np.object_)
+    numbers = array.dtype.kind in "iuf" and array.ndim == 1
+    if not numbers or not ((array >= 0) & (array <= highest) & np.isfinite(array)).all():
         bounds = "0 or more" if highest == math.inf else f"in [0, {highest:g}]"
-        raise ValueError(f"{name} must be one or more numbers {bounds}, got {values}")
-    return array
-
-
-def _choice(name: str, value: str, choices: object) -> None:
-    allowed = get_args(choices)
-    if value not in allowed:
-        raise ValueError(f"{name} must be {', '.join(map(repr, allowed[:-1]))} or {allowed[-1]!r}, got {value!r}")
-
-
-def _in_range(name: str, value: float, highest: float = math.inf) -> None:
-    if not (isinstance(value, REAL) and 0 <= value <= highest and value < math.inf):
-        bounds = "0 or more" if highest == math.inf else f"in [0, {highest:g}]"
-        raise ValueError(f"{name} must be {bounds}, got {value}")
+        raise ValueError(f"{name} must be one or more numbers {bounds}, got {values!r}")
+    return array.astype(np.float64)
 
 
 def _checked(
     activation: ArrayLike, class_scores: ArrayLike, edges: ArrayLike
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     a = _maps("activation", activation)
-    scores, t = np.asarray(class_scores, np.float64), np.asarray(edges, np.float64)
+    scores, t = real_array("class_scores", class_scores), real_array("edges", edges)
     C, T = a.shape
     if scores.shape != (C,):
         raise ValueError(f"class_scores must have shape (C,) = ({C},) as activation has, got {scores.shape}")
@@ -201,16 +213,23 @@ def _checked(
     return a, scores, t
 
 
-def _maps(name: str, value: ArrayLike | None, shape: tuple[int, ...] | None = None) -> FloatArray:
+def _maps(name: str, value: ArrayLike | None) -> FloatArray:
     """Finite, non-negative values (C, T)."""
-    maps = np.asarray(value, np.float64)
-    if maps.ndim != 2 or (shape is not None and maps.shape != shape):
-        expected = "(C, T)" if shape is None else f"(C, T) = {shape} as activation has"
-        raise ValueError(f"{name} must have shape {expected}, got {maps.shape}")
+    maps = real_array(name, value)
+    if maps.ndim != 2:
+        raise ValueError(f"{name} must have shape (C, T), got {maps.shape}")
     for bad, what in ((~np.isfinite(maps), "finite"), (maps < 0, "zero or more")):
-        if bad.any():
-            c, i = np.argwhere(bad)[0]
-            raise ValueError(f"{name} must be {what}, got {maps[c, i]} for class {c} at snippet {i}")
+        refuse(name, maps, bad, what, "for class {} at snippet {}")
+    return maps
+
+
+def _attention(value: ArrayLike | None, shape: tuple[int, ...]) -> FloatArray:
+    """Values (C, T) in [0, 1], or above it by what the weighted mean of several streams may round up."""
+    maps = real_array("attention", value)
+    if maps.shape != shape:
+        raise ValueError(f"attention must have shape (C, T) = {shape} as activation has, got {maps.shape}")
+    outside = ~((maps >= 0) & (maps <= 1 + ROUNDING))
+    refuse("attention", maps, outside, "in [0, 1]", "for class {} at snippet {}")
     return maps
 
 
@@ -270,7 +289,7 @@ def _distinct(T: int, row: IntArray, first: IntArray, last: IntArray) -> tuple[I
 
 
 def _reduce(ufunc: np.ufunc, values: FloatArray, row: IntArray, first: IntArray, last: IntArray) -> FloatArray:
-    """`ufunc` over values[row, first:last] for each of N runs, none of them empty."""
+    """`ufunc` over values[row, first:last] for each of N runs; of an empty one anything."""
     T = values.shape[1]
     bounds: IntArray = np.column_stack([row * T + first, row * T + last]).ravel()
     padded = np.append(values, 0.0)  # so that a run may end with the last row
@@ -283,18 +302,17 @@ def _mean(values: FloatArray, row: IntArray, first: IntArray, last: IntArray) ->
 
 
 def _margin_mean(values: FloatArray, row: IntArray, first: IntArray, last: IntArray) -> FloatArray:
-    """Mean over the quarter of a run's length before it and after it, within the video; 0 where that is nothing."""
+    """Mean over the quarter of a run's length before it and after it, within the video; 0 where that is nothing.
+
+    Only what lies in the margins is summed, as differences of running totals would lose small values to large ones.
+    """
     T = values.shape[1]
-    total = np.zeros((len(values), T + 1))
-    np.cumsum(values, axis=1, out=total[:, 1:])
-
-    def up_to(x: FloatArray) -> FloatArray:
-        whole = np.minimum(x.astype(np.int64), T - 1)
-        result: FloatArray = total[row, whole] + (x - whole) * values[row, whole]
-        return result
-
     margin = (last - first) / 4
     before, after = np.maximum(first - margin, 0), np.minimum(last + margin, T)
     size = (first - before) + (after - last)
-    outer = (total[row, first] - up_to(before)) + (up_to(after) - total[row, last])
+    low, high = np.ceil(before).astype(np.int64), after.astype(np.int64)  # between them snippets count whole
+    outer = np.where(low < first, _reduce(np.add, values, row, low, first), 0)
+    outer += np.where(last < high, _reduce(np.add, values, row, last, high), 0)
+    # Beside them in part, or not at all, and then whatever the index hits counts 0 times.
+    outer += (low - before) * values[row, low - 1] + (after - high) * values[row, np.minimum(high, T - 1)]
     return np.divide(outer, size, out=np.zeros_like(outer), where=size > 0)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
+from wtal_localize.arguments import choice, in_range, is_number, real_array, switch
 from wtal_localize.compiled import Compiled
-from wtal_localize.detections import REAL, Detections, DetectionsLike, FloatArray, IntArray, checked
+from wtal_localize.detections import Detections, DetectionsLike, FloatArray, IntArray, checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 Decay = Literal["gaussian", "linear"]
+
+BLOCK = 2**15  # intervals of whole groups that are ranked at once: few enough to stay in cache
 
 
 def nms(
@@ -33,19 +36,19 @@ def nms(
         start: (N,) seconds.
         end: (N,) seconds, after start.
         score: (N,), of any sign.
-        label: (N,) integers; only equal labels suppress each other. `video * C + class` thins a whole data set at
-            once. None: all suppress each other.
-        threshold: the tIoU in [0, 1] that two kept intervals of a class may reach.
+        label: (N,) integers of 0 or more; only equal labels suppress each other. `video * C + class` thins a whole
+            data set at once. None: all suppress each other.
+        threshold: as of `NonMaximumSuppression`.
 
     Returns:
         Indices of the kept, best first.
 
     Raises:
         ValueError: arrays of unequal length, values that are not finite, intervals that do not end after they start,
-            a threshold out of range.
+            negative labels, a threshold out of range.
         TypeError: labels that are not integers.
     """
-    _check_fraction("threshold", threshold)
+    in_range("threshold", threshold, 1.0)
     return _greedy(_detections(start, end, score, label), threshold)
 
 
@@ -62,19 +65,18 @@ def soft_nms(
 ) -> tuple[IntArray, FloatArray]:
     """Soft-NMS (Bodla et al., ICCV 2017) of half-open intervals.
 
-    The best detection is taken, those of its class that overlap it are weakened, and so on: by exp(-tIoU^2 / sigma)
-    (`gaussian`), or by 1 - tIoU where the tIoU is above `threshold` (`linear`). Scores of zero or less are left alone:
-    a factor below one would raise them. Equal scores are settled as in `nms`.
+    The best detection is taken, those of its class that overlap it are weakened, and so on. Scores of zero or less are
+    left alone: a factor below one would raise them. Equal scores are settled as in `nms`.
 
     Args:
         start: (N,) seconds.
         end: (N,) seconds, after start.
         score: (N,), of any sign.
         label: (N,) integers, as in `nms`.
-        decay: how overlap weakens.
-        sigma: the width of the Gaussian, above 0.
-        threshold: the tIoU in [0, 1] from which the linear decay sets in.
-        minimum_score: detections that were weakened to less than this go; 0 keeps all.
+        decay: this and what follows as of `SoftNonMaximumSuppression`.
+        sigma: for `gaussian`.
+        threshold: for `linear`.
+        minimum_score: for both.
 
     Returns:
         Indices of the kept and their new scores, best first by the new scores.
@@ -88,7 +90,15 @@ def soft_nms(
 
 
 class NonMaximumSuppression:
-    """The suppressor `nms`; see `nms`. Class-wise, or with `across_classes` all classes suppress each other."""
+    """Greedy non-maximum suppression (MAAN 2.4): keeps the best, drops what overlaps it too much, and so on.
+
+    Overlap is the tIoU of half-open intervals in seconds; equal scores are settled by start, end, label. `nms` is the
+    same on arrays.
+
+    Args:
+        threshold: the tIoU in [0, 1] that two kept intervals may reach.
+        across_classes: whether classes suppress each other; else each is thinned alone.
+    """
 
     def __init__(self, threshold: float = 0.5, across_classes: bool = False) -> None:
         self.threshold = threshold
@@ -96,13 +106,25 @@ class NonMaximumSuppression:
 
     def __call__(self, detections: DetectionsLike) -> Detections:
         """The kept detections of one video, best first."""
-        _check_fraction("threshold", self.threshold)
+        in_range("threshold", self.threshold, 1.0)
+        switch("across_classes", self.across_classes)
         detections = checked(detections)
         return detections.take(_greedy(detections, self.threshold, self.across_classes))
 
 
 class SoftNonMaximumSuppression:
-    """The suppressor `soft-nms`; see `soft_nms`. Class-wise, or with `across_classes` all classes weaken each other."""
+    """Soft-NMS (Bodla et al., ICCV 2017): weakens the scores of what overlaps a better detection.
+
+    Scores of zero or less are left alone: a factor below one would raise them. `soft_nms` is the same on arrays.
+
+    Args:
+        decay: the factor that weakens: `gaussian`, exp(-tIoU^2 / sigma); or `linear`, 1 - tIoU where the tIoU is above
+            `threshold`.
+        sigma: the width of the Gaussian, above 0.
+        threshold: the tIoU in [0, 1] above which the linear decay sets in.
+        minimum_score: detections that were weakened to less than this go; 0 keeps all.
+        across_classes: whether classes weaken each other; else each is weakened alone.
+    """
 
     def __init__(
         self,
@@ -121,13 +143,14 @@ class SoftNonMaximumSuppression:
     def __call__(self, detections: DetectionsLike) -> Detections:
         """The detections of one video with weakened scores, best first."""
         _check_soft(self.decay, self.sigma, self.threshold, self.minimum_score)
+        switch("across_classes", self.across_classes)
         detections = checked(detections)
         kept, score = _soft(detections, self.decay, self.sigma, self.threshold, self.minimum_score, self.across_classes)
         return detections.take(kept)._replace(score=score)
 
 
 class NoSuppression:
-    """The suppressor `none`: keeps every detection, best first."""
+    """No suppression: keeps every detection, best first."""
 
     def __call__(self, detections: DetectionsLike) -> Detections:
         """The same detections; equal scores ordered as in `nms`."""
@@ -135,36 +158,41 @@ class NoSuppression:
         return detections.take(_rank(detections))
 
 
-def _check_fraction(name: str, value: float) -> None:
-    if not (isinstance(value, REAL) and 0 <= value <= 1):
-        raise ValueError(f"{name} must be a tIoU in [0, 1], got {value}")
-
-
 def _check_soft(decay: str, sigma: float, threshold: float, minimum_score: float) -> None:
-    if decay not in ("gaussian", "linear"):
-        raise ValueError(f"decay must be 'gaussian' or 'linear', got {decay!r}")
-    if not (isinstance(sigma, REAL) and 0 < sigma < math.inf):
-        raise ValueError(f"sigma must be above 0, got {sigma}")
-    _check_fraction("threshold", threshold)
-    if not (isinstance(minimum_score, REAL) and 0 <= minimum_score < math.inf):
-        raise ValueError(f"minimum_score must be 0 or more, got {minimum_score}")
+    choice("decay", decay, Decay)
+    if not (is_number(sigma) and 0 < sigma < math.inf):
+        raise ValueError(f"sigma must be above 0, got {sigma!r}")
+    in_range("threshold", threshold, 1.0)
+    in_range("minimum_score", minimum_score)
 
 
 def _detections(start: ArrayLike, end: ArrayLike, score: ArrayLike, label: ArrayLike | None) -> Detections:
     if label is None:
-        label = np.zeros(np.shape(score), np.int64)
-    return checked(Detections(np.asarray(label), np.asarray(start), np.asarray(end), np.asarray(score)))
+        label = np.zeros(real_array("detections.score", score).shape, np.int64)
+    # What they are, `checked` looks at.
+    return checked(Detections(*(cast("NDArray[Any]", column) for column in (label, start, end, score))))
 
 
 def _greedy(detections: Detections, threshold: float, across_classes: bool = False) -> IntArray:
-    label, start, end, _ = detections
-    # Copies, for the loops are compiled anew for every memory layout, such as the columns of a table.
-    group, start, end = (np.zeros_like(label) if across_classes else label).copy(), start.copy(), end.copy()
-    by_time = np.arange(len(group))
-    if not _sorted(group, start):  # as proposers give them, they are; looking is cheaper than sorting
-        by_time = np.argsort(start)
+    group = np.zeros_like(detections.label) if across_classes else detections.label
+    by_time = None
+    if not _sorted(group, detections.start):  # as proposers give them, they are; looking is cheaper than sorting
+        by_time = np.argsort(detections.start)
         by_time = by_time[np.argsort(group[by_time], kind="stable")]
-    return _keep(_rank(detections), by_time, group, start, end, threshold)
+        detections, group = detections.take(by_time), group[by_time]
+    # Copies of odd ones, for the loop is compiled anew for every memory layout, such as the columns of a table.
+    arrays = [a if a.flags.carray else a.copy() for a in (group, detections.start, detections.end)]
+    blocks = _blocks(group)
+    if len(blocks) == 1:
+        kept = _keep(_rank(detections), *arrays, threshold)
+    else:  # each in the cache, for in a large one every step of the best to the next best would leave it
+        several = [
+            block.start + _keep(_rank(detections.take(block)), *(array[block] for array in arrays), threshold)
+            for block in blocks
+        ]
+        kept = np.concatenate(several)
+        kept = kept[_rank(detections.take(kept), kind="stable")]  # which merges what is sorted in part
+    return kept if by_time is None else by_time[kept]
 
 
 def _soft(
@@ -185,13 +213,16 @@ def _soft(
     return kept[ranked], score[ranked]
 
 
-def _rank(detections: Detections) -> IntArray:
+def _rank(detections: Detections, kind: Literal["quicksort", "stable"] = "quicksort") -> IntArray:
     """The order best first: score descending, ties by start, end, label."""
     label, start, end, score = detections
-    order = np.argsort(-score)  # several times faster than a sort by all keys, which only ties need
+    order = np.argsort(-score, kind=kind)  # several times faster than a sort by all keys, which only ties need
     ranked = score[order]
-    if (ranked[1:] == ranked[:-1]).any():
-        order = np.lexsort((label, end, start, -score))
+    equal = ranked[1:] == ranked[:-1]
+    if equal.any():
+        tied = np.append(equal, False) | np.append(False, equal)
+        several = order[tied]
+        order[tied] = several[np.lexsort((label[several], end[several], start[several], -ranked[tied]))]
     return order
 
 
@@ -207,66 +238,71 @@ def _slices(group: IntArray) -> Iterator[tuple[int, int]]:
     yield from pairwise([0, *bounds.tolist(), len(group)] if len(group) else [])
 
 
-def _keep_loop(
-    ranked: IntArray, by_time: IntArray, group: IntArray, start: FloatArray, end: FloatArray, threshold: float
-) -> IntArray:
-    """What NMS keeps of the ranked; `by_time` sorts them by group, then start."""
-    N = len(ranked)
-    group, start, end = group[by_time], start[by_time], end[by_time]
-    position = np.empty(N, np.int64)
-    for i in range(N):
-        position[by_time[i]] = i
+def _blocks(group: IntArray) -> list[slice]:
+    """Slices of whole groups, of about BLOCK intervals each or of one larger group; at least one."""
+    N = len(group)
+    if N <= BLOCK:
+        return [slice(0, N)]
+    ends = np.append(np.flatnonzero(np.diff(group)) + 1, N)
+    cuts = np.unique(ends[np.searchsorted(ends, np.arange(BLOCK, N, BLOCK))])
+    return [slice(first, last) for first, last in pairwise(np.unique([0, *cuts, N]).tolist())]
+
+
+def _keep_loop(ranked: IntArray, group: IntArray, start: FloatArray, end: FloatArray, threshold: float) -> IntArray:
+    """What NMS keeps of the ranked, in their order. The intervals are sorted by group, then start."""
+    N = len(group)
     gone = np.zeros(N, np.bool_)
     kept = np.empty(N, np.int64)
     count = 0
-    nearly = threshold * (1 - 1e-12)  # spares most pairs the slow division
-    for best in ranked:
-        i = position[best]
+    inverse = 1 / threshold if threshold > 0 else math.inf
+    for i in ranked:
         if gone[i]:
             continue
-        kept[count] = best
+        kept[count] = i
         count += 1
-        # Of those that start earlier, only j with start[j] > end[i] - length / threshold can overlap i by more than the
-        # threshold, for their union reaches from start[j] to end[i]; the slack covers rounding.
-        length = end[i] - start[i]
-        reach = length / threshold if threshold > 0 else math.inf
-        earliest = end[i] - reach - 1e-12 * (reach + abs(end[i]))
+        g, s, e = group[i], start[i], end[i]
+        # j can overlap i by more than the threshold only if it starts between these two: their union is at least as
+        # long as i and, if j starts earlier, reaches from start[j] to e. The slack covers rounding.
+        length = e - s
+        reach = length * inverse
+        earliest = e - reach - 1e-12 * (reach + abs(e))
+        latest = e - length * threshold + 1e-12 * (length + abs(e))
         j = i - 1
-        while j >= 0 and group[j] == group[i] and start[j] > earliest:
-            inner = min(end[i], end[j]) - start[i]
-            union = length + (end[j] - start[j]) - inner
-            if inner > nearly * union and inner / union > threshold:
-                gone[j] = True
+        while j >= 0 and group[j] == g and start[j] > earliest:
+            inner = min(e, end[j]) - s
+            gone[j] |= inner / (length + (end[j] - start[j]) - inner) > threshold
             j -= 1
         j = i + 1
-        while j < N and group[j] == group[i] and start[j] < end[i]:
-            inner = min(end[i], end[j]) - start[j]
-            union = length + (end[j] - start[j]) - inner
-            if inner > nearly * union and inner / union > threshold:
-                gone[j] = True
+        while j < N and group[j] == g and start[j] < latest:
+            inner = min(e, end[j]) - start[j]
+            gone[j] |= inner / (length + (end[j] - start[j]) - inner) > threshold
             j += 1
     return kept[:count]
 
 
-def _keep_arrays(
-    ranked: IntArray, by_time: IntArray, group: IntArray, start: FloatArray, end: FloatArray, threshold: float
-) -> IntArray:
+def _keep_arrays(ranked: IntArray, group: IntArray, start: FloatArray, end: FloatArray, threshold: float) -> IntArray:
     """As `_keep_loop`."""
-    rank = np.empty(len(ranked), np.int64)
-    rank[ranked] = np.arange(len(ranked))
-    stays = np.ones(len(ranked), np.bool_)
-    for first, last in _slices(group[by_time]):
-        mine = np.sort(rank[by_time[first:last]])  # best first
-        starts, ends = start[ranked[mine]], end[ranked[mine]]
-        lengths, left = ends - starts, np.ones(len(mine), np.bool_)
-        for i in range(len(mine)):
-            if not left[i]:
-                continue
-            inner = np.minimum(ends[i], ends[i + 1 :]) - np.maximum(starts[i], starts[i + 1 :])
+    length = end - start
+    reach = length * (1 / threshold if threshold > 0 else math.inf)
+    earliest = end - reach - 1e-12 * (reach + abs(end))
+    latest = end - length * threshold + 1e-12 * (length + abs(end))
+    low, high = np.empty(len(group), np.int64), np.empty(len(group), np.int64)
+    for first, last in _slices(group):
+        low[first:last] = first + np.searchsorted(start[first:last], earliest[first:last], "right")
+        high[first:last] = first + np.searchsorted(start[first:last], latest[first:last], "left")
+    gone = np.zeros(len(group), np.bool_)
+    kept = []
+    bounds = list(zip(low.tolist(), high.tolist(), strict=True))
+    for i in ranked.tolist():
+        if gone[i]:
+            continue
+        kept.append(i)
+        near = slice(*bounds[i])
+        if near.stop - near.start > 1:  # others than itself
+            inner = np.minimum(end[i], end[near]) - np.maximum(start[i], start[near])
             # Where inner is negative, so is the quotient; and no union is zero.
-            left[i + 1 :] &= inner / (lengths[i] + lengths[i + 1 :] - inner) <= threshold
-        stays[mine] = left
-    return ranked[stays]
+            gone[near] |= inner / (length[i] + length[near] - inner) > threshold
+    return np.array(kept, np.int64)
 
 
 def _weaken_loop(
@@ -350,5 +386,5 @@ def _weaken_arrays(
     return gone
 
 
-_keep = Compiled(_keep_loop, _keep_arrays)
-_weaken = Compiled(_weaken_loop, _weaken_arrays)
+_keep = Compiled(_keep_loop, _keep_arrays, small=8192)
+_weaken = Compiled(_weaken_loop, _weaken_arrays, small=2048)
