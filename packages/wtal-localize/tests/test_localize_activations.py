@@ -73,6 +73,39 @@ def test_shapes_that_do_not_fit():
         class_activation_sequence(np.ones((4, 5)), np.ones(3), np.ones((2, 5)))
 
 
+@pytest.mark.parametrize(
+    ("name", "where", "value", "message"),
+    [
+        ("features", (2, 0), np.nan, "features must be finite, got nan at snippet 2, feature 0"),
+        ("features", (0, 4), np.inf, "features must be finite, got inf at snippet 0, feature 4"),
+        ("attention", (3,), np.nan, "attention must be in [0, 1], got nan at snippet 3"),
+        ("attention", (1,), 1.5, "attention must be in [0, 1], got 1.5 at snippet 1"),
+        ("attention", (0,), -0.5, "attention must be in [0, 1], got -0.5 at snippet 0"),
+        ("weight", (1, 2), np.nan, "weight must be finite, got nan for class 1, feature 2"),
+    ],
+)
+def test_values_that_make_no_sense(name, where, value, message):
+    given = {"features": np.ones((4, 5)), "attention": np.ones(4), "weight": np.ones((2, 5))}
+    given[name][where] = value
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        class_activation_sequence(**given)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        ClassActivationSequence()(decoding(given["attention"][None, None], given["weight"]), given["features"][None])
+
+
+def test_text_is_refused():
+    with pytest.raises(ValueError, match=r"^weight must hold real numbers, got dtype <U1$"):
+        class_activation_sequence(np.ones((4, 1)), np.ones(4), [["a"]])
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 5), (2, 4, 5), (4, 5)])
+def test_features_of_one_video(shape):
+    with pytest.raises(
+        ValueError, match=f"^{re.escape(f'features must have shape (1, T, D), one video, got {shape}')}$"
+    ):
+        ClassActivationSequence()(decoding(np.ones((1, 1, 4)), np.ones((3, 5))), np.ones(shape))
+
+
 def test_import_stays_light():
     code = "import sys, wtal_localize; print(sorted({'torch', 'numba', 'scipy'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

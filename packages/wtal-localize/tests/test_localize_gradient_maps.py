@@ -1,3 +1,4 @@
+import inspect
 import re
 from types import SimpleNamespace
 
@@ -184,9 +185,71 @@ def test_no_graph():
         decoding, features = pooled(Recurrent())
     with raises(
         "the gradient maps need a decoding that keeps its graph, and this one has none: "
-        "decode outside torch.no_grad() and torch.inference_mode()"
+        "decode outside torch.no_grad() and torch.inference_mode(), and if all parameters of the model are frozen, "
+        "call features.requires_grad_() before"
     ):
         STGradCAM()(decoding, features)
+
+
+def test_frozen_models_serve_features_that_require_a_gradient():
+    head = Recurrent().requires_grad_(False)
+    features = torch.randn(1, T, D).requires_grad_()
+    patterns = torch.rand(1, S, T) @ features
+    xi = st_gradcam(head(patterns), patterns, features, [0, 1], [0, 2])
+    assert np.abs(xi).min() > 0
+
+
+class OutsideTorch(torch.autograd.Function):
+    """A square whose backward leaves torch, so that it cannot be batched."""
+
+    @staticmethod
+    def forward(context, x):
+        context.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(context, gradient):
+        (x,) = context.saved_tensors
+        return torch.from_numpy(2 * x.detach().numpy() * gradient.numpy())
+
+
+class Square(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.output = torch.nn.Linear(D, C)
+
+    def forward(self, patterns):
+        return self.output(OutsideTorch.apply(patterns))
+
+
+def test_backwards_that_cannot_be_batched_run_one_by_one():
+    decoding, features = pooled(Square())
+    classes, assemblies = np.arange(C), np.arange(C) % S
+    xi = st_gradcam(decoding.logits, decoding.patterns, features, classes, assemblies)
+    np.testing.assert_allclose(xi, naive.st_gradcam(decoding, features, classes, assemblies), rtol=1e-5, atol=1e-6)
+    decoding.patterns = decoding.patterns.clone()
+    with raises(
+        "decoding.logits do not depend on decoding.patterns: the decoder must compute its logits from the very "
+        "tensor that it returns as patterns"
+    ):
+        STGradCAM()(decoding, features)
+
+
+def test_heads_that_refuse_gradients():
+    class Checkpointed(torch.nn.Linear):
+        def forward(self, patterns):
+            return torch.utils.checkpoint.checkpoint(super().forward, patterns, use_reentrant=self.reentrant)
+
+    head = Checkpointed(D, C)
+    head.reentrant = False
+    STGradCAM()(*pooled(head))
+    head.reentrant = True
+    start = (
+        "decoding.logits cannot be differentiated with respect to decoding.patterns: the head must allow "
+        "torch.autograd.grad, and checkpointing must have use_reentrant=False; torch says: "
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(start)}.*incompatible with .grad"):
+        STGradCAM()(*pooled(head))
 
 
 def test_logits_of_other_patterns():
@@ -199,9 +262,82 @@ def test_logits_of_other_patterns():
         STGradCAM()(decoding, features)
 
 
-def test_bad_class_threshold():
-    with raises("class_threshold must be in [0, 1], got 2"):
-        AttendedSTGradCAM(2)(*pooled(Recurrent()))
+@pytest.mark.parametrize("bad", [2, -0.1, np.nan, "0.5", None, [0.5], True])
+def test_bad_class_threshold(bad):
+    for activation in (STGradCAM(bad), AttendedSTGradCAM(bad)):
+        with raises(f"class_threshold must be in [0, 1], got {bad!r}"):
+            activation(*pooled(Recurrent()))
+
+
+def test_a_class_threshold_looks_at_one_stream():
+    """As the docstring says: of two streams each has its own classes, though their mean may pass for both."""
+    maps = []
+    for scores in ([0.9, 0.0, 0.0, 0.0], [0.0, 0.9, 0.0, 0.0]):
+        decoding, features = pooled(Recurrent())
+        decoding.class_scores = torch.tensor([scores])
+        maps.append(STGradCAM(class_threshold=0.1)(decoding, features))
+    assert [m.response.any(axis=1).tolist()[:2] for m in maps] == [[True, False], [False, True]]
+
+
+@pytest.mark.parametrize("activation", [STGradCAM, AttendedSTGradCAM])
+def test_the_docstring_explains_the_option(activation):
+    assert "\n    class_threshold: classes whose video-level score" in inspect.getdoc(activation)
+
+
+@pytest.mark.parametrize("activation", [Attention(), STGradCAM(), AttendedSTGradCAM()])
+@pytest.mark.parametrize("videos", [0, 2])
+def test_features_of_one_video(activation, videos):
+    decoding, features = pooled(Recurrent())
+    with raises(f"features must have shape (1, T, D), one video, got ({videos}, {T}, {D})"):
+        activation(decoding, features.repeat(videos, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "value", "message"),
+    [
+        (
+            "attention",
+            (0, slice(None), 3),
+            1.5,
+            "decoding.attention must be in [0, 1], got 1.5 for class 0 at snippet 3",
+        ),
+        (
+            "attention",
+            (0, slice(None), 3),
+            np.nan,
+            "decoding.attention must be in [0, 1], got nan for class 0 at snippet 3",
+        ),
+        ("logits", (0, 1, 2), np.nan, "decoding.logits must be finite, got nan in assembly 1 for class 2"),
+        ("class_scores", (0, 2), np.nan, "decoding.class_scores must be finite, got nan for class 2"),
+        (
+            "probabilities",
+            (0, 1, 2),
+            np.nan,
+            "decoding.probabilities must be finite, got nan in assembly 1 for class 2",
+        ),
+        ("features", (0, 4, 1), np.nan, "features must be finite, got nan at snippet 4, feature 1"),
+    ],
+)
+def test_values_that_make_no_sense(name, where, value, message):
+    decoding, features = pooled(Recurrent())
+    decoding.probabilities = decoding.logits.softmax(2)
+    wrong = (features if name == "features" else getattr(decoding, name)).clone()
+    wrong[where] = value
+    if name == "features":
+        features = wrong
+    else:
+        setattr(decoding, name, wrong)
+    with raises(message):
+        AttendedSTGradCAM()(decoding, features)
+
+
+def test_a_gradient_that_is_not_finite():
+    decoding, features = pooled(torch.nn.Linear(D, C), assemblies=1)
+    decoding.logits = decoding.patterns.abs().sub(decoding.patterns.abs()).sqrt()[..., :C]  # the slope is infinite
+    with pytest.raises(
+        ValueError, match=r"^the gradient of decoding.logits must be finite, got nan for class 0, feature 0$"
+    ):
+        STGradCAM()(decoding, features)
 
 
 @pytest.mark.parametrize(

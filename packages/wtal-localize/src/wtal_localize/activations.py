@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from wtal_localize.arguments import real_array, refuse
+
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
     from torch import Tensor
 
     from wtal_localize.detections import FloatArray, IntArray
@@ -64,25 +66,33 @@ def class_activation_sequence(features: ArrayLike, attention: ArrayLike, weight:
         `attention` (C, T), the same in every row, and `response` (C, T).
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes that do not fit, values that are not finite, attention outside [0, 1].
     """
-    x, a, w = (np.asarray(value, np.float64) for value in (features, attention, weight))
+    x, a, w = real_array("features", features), real_array("attention", attention), real_array("weight", weight)
     if x.ndim != 2 or a.shape != x.shape[:1] or w.ndim != 2 or w.shape[1] != x.shape[1]:
         raise ValueError(
             f"features (T, D), attention (T,) and weight (C, D) do not fit: got {x.shape}, {a.shape} and {w.shape}"
         )
+    refuse("features", x, ~np.isfinite(x), "finite", "at snippet {}, feature {}")
+    refuse("attention", a, ~in_unit(a), "in [0, 1]", "at snippet {}")
+    refuse("weight", w, ~np.isfinite(w), "finite", "for class {}, feature {}")
     return ActivationMaps(np.tile(a, (len(w), 1)), sigmoid(w @ x.T))
 
 
 class ClassActivationSequence:
-    """The activation `cas`: for decoders with one assembly and a linear head."""
+    """Class activation sequence: attention times sigmoid(w_c . x_t) (STPN; MAAN eq. 12 and 14).
+
+    For decoders with one assembly and a linear head.
+    """
 
     def __call__(self, decoding: Decoding, features: Tensor) -> ActivationMaps:
         """Map one video's decoding and the features (1, T, D) it saw to (C, T) maps.
 
         Raises:
-            ValueError: the decoder has no linear head, more than one assembly or more than one video.
+            ValueError: the decoder has no linear head, more than one assembly or more than one video; a value is not
+                finite, or attention outside [0, 1].
         """
+        check_features(features)
         if decoding.head_weight is None:
             raise ValueError(
                 "the activation 'cas' needs a decoder with a linear head, and this one gives no head_weight; "
@@ -98,7 +108,7 @@ class ClassActivationSequence:
 
 
 class Attention:
-    """The activation `attention`: where a class is attended, whatever responds there (STAR's Table 2, "Attention")."""
+    """Attention: where a class is attended, whatever responds there (STAR's Table 2, "Attention")."""
 
     def __call__(self, decoding: Decoding, features: Tensor) -> ActivationMaps:
         """Map one video's decoding to (C, T) maps: each class's attention in its `best_assembly`, and ones."""
@@ -114,11 +124,12 @@ def best_assembly(decoding: Decoding) -> IntArray:
     it does not matter.
 
     Raises:
-        ValueError: not one video, or no assembly.
+        ValueError: not one video, no assembly, or a value that is not finite.
     """
     logits = array(decoding.logits)
     if logits.ndim != 3 or logits.shape[0] != 1 or not logits.shape[1]:
         raise ValueError(f"decoding.logits must have shape (1, S, C), one video and S >= 1, got {logits.shape}")
+    refuse("decoding.logits", logits[0], ~np.isfinite(logits[0]), "finite", "in assembly {} for class {}")
     stated = getattr(decoding, "probabilities", None)
     if stated is not None:
         if tuple(stated.shape) != logits.shape:
@@ -127,6 +138,7 @@ def best_assembly(decoding: Decoding) -> IntArray:
                 f"got {tuple(stated.shape)}"
             )
         scores = array(stated)[0]
+        refuse("decoding.probabilities", scores, ~np.isfinite(scores), "finite", "in assembly {} for class {}")
     else:
         exponential = np.exp(logits[0] - logits[0].max(axis=1, keepdims=True, initial=-np.inf))
         scores = exponential / exponential.sum(axis=1, keepdims=True)
@@ -138,8 +150,9 @@ def best_attention(decoding: Decoding, features: Tensor) -> FloatArray:
     """Each class's attention in its `best_assembly` (C, T).
 
     Raises:
-        ValueError: attention that fits neither the logits (1, S, C) nor the features (1, T, D).
+        ValueError: attention that fits neither the logits (1, S, C) nor the features (1, T, D), or lies outside [0, 1].
     """
+    check_features(features)
     best, attention = best_assembly(decoding), array(decoding.attention)
     expected = (1, decoding.logits.shape[1], features.shape[1])
     if attention.shape != expected:
@@ -148,7 +161,19 @@ def best_attention(decoding: Decoding, features: Tensor) -> FloatArray:
             f"got {attention.shape}"
         )
     chosen: FloatArray = attention[0, best]
+    refuse("decoding.attention", chosen, ~in_unit(chosen), "in [0, 1]", "for class {} at snippet {}")
     return chosen
+
+
+def check_features(features: Tensor) -> None:
+    """Refuse features that are not those of one video."""
+    if len(features.shape) != 3 or features.shape[0] != 1:
+        raise ValueError(f"features must have shape (1, T, D), one video, got {tuple(features.shape)}")
+
+
+def in_unit(values: FloatArray) -> NDArray[np.bool_]:
+    """Where values lie in [0, 1], which NaN does not."""
+    return (values >= 0) & (values <= 1)
 
 
 def array(value: Any) -> FloatArray:

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wtal_localize.activations import ActivationMaps, Decoding, array, best_assembly, best_attention, sigmoid
+from wtal_localize.activations import (
+    ActivationMaps,
+    Decoding,
+    array,
+    best_assembly,
+    best_attention,
+    check_features,
+    sigmoid,
+)
+from wtal_localize.arguments import explained_as, in_range, refuse
 from wtal_localize.classes import passing_classes
 
 if TYPE_CHECKING:
@@ -26,7 +35,8 @@ def st_gradcam(
     """Class responses xi (K, T) of one video's snippets, for K requested pairs of class c and assembly s (STAR 11-13).
 
     xi[k, i] = sum_d (d logits[s, c] / d patterns[s, d]) * features[i, d], before the sigmoid. One batched backward from
-    the logits to the patterns serves all pairs. The graph is kept, and no parameter's gradient is touched.
+    the logits to the patterns serves all pairs, or one each where a head's backward cannot be batched, as that of an
+    `autograd.Function` which leaves torch. The graph is kept, and no parameter's gradient is touched.
 
     Args:
         logits: (1, S, C), before the softmax or sigmoid, with its graph.
@@ -37,11 +47,10 @@ def st_gradcam(
 
     Raises:
         ValueError: shapes that do not fit, a class or assembly that the logits do not have, a graph that is gone or
-            does not lead from the logits to the patterns.
+            does not lead from the logits to the patterns, or refuses `torch.autograd.grad`, as reentrant checkpointing
+            does; a value that is not finite.
         TypeError: classes or assemblies that are not integers.
     """
-    import torch
-
     shapes = tuple(tuple(tensor.shape) for tensor in (logits, patterns, features))
     one_video = all(len(shape) == 3 and shape[0] == 1 for shape in shapes)
     if not one_video or shapes[0][1] != shapes[1][1] or shapes[1][2] != shapes[2][2]:
@@ -55,32 +64,59 @@ def st_gradcam(
     if not (logits.requires_grad and patterns.requires_grad):
         raise ValueError(
             "the gradient maps need a decoding that keeps its graph, and this one has none: "
-            "decode outside torch.no_grad() and torch.inference_mode()"
+            "decode outside torch.no_grad() and torch.inference_mode(), and if all parameters of the model are frozen, "
+            "call features.requires_grad_() before"
         )
     if not len(classes):
         return np.empty((0, features.shape[1]))
     pairs = np.arange(len(classes))
     seeds = logits.new_zeros(len(classes), *logits.shape)
     seeds[pairs, 0, assemblies, classes] = 1
-    (gradients,) = torch.autograd.grad(
-        logits, patterns, seeds, retain_graph=True, allow_unused=True, is_grads_batched=True
-    )
+    gradients = _gradients(logits, patterns, seeds)
     if gradients is None:
         raise ValueError(
             "decoding.logits do not depend on decoding.patterns: the decoder must compute its logits from the very "
             "tensor that it returns as patterns"
         )
-    weights = array(gradients[pairs, 0, assemblies])
-    responses: FloatArray = weights @ array(features)[0].T
+    weights, x = array(gradients[pairs, 0, assemblies]), array(features)[0]
+    refuse("features", x, ~np.isfinite(x), "finite", "at snippet {}, feature {}")
+    for c, row in zip(classes, weights, strict=True):
+        refuse("the gradient of decoding.logits", row, ~np.isfinite(row), "finite", f"for class {c}, feature {{}}")
+    responses: FloatArray = weights @ x.T
     return responses
 
 
+def _gradients(logits: Tensor, patterns: Tensor, seeds: Tensor) -> Tensor | None:
+    """The gradients (K, 1, S, D) of logits with respect to patterns for seeds (K, 1, S, C); None if none lead there."""
+    import torch
+
+    def backward(seed: Tensor, batched: bool) -> Tensor | None:
+        return torch.autograd.grad(
+            logits, patterns, seed, retain_graph=True, allow_unused=True, is_grads_batched=batched
+        )[0]
+
+    try:
+        return backward(seeds, True)
+    except RuntimeError:  # a backward that cannot be batched
+        try:
+            rows = [backward(seed, False) for seed in seeds]
+        except RuntimeError as error:
+            raise ValueError(
+                "decoding.logits cannot be differentiated with respect to decoding.patterns: the head must allow "
+                f"torch.autograd.grad, and checkpointing must have use_reentrant=False; torch says: {error}"
+            ) from error
+    found = [row for row in rows if row is not None]
+    return torch.stack(found) if found else None
+
+
 class STGradCAM:
-    """The activation `st-gradcam`: where a class responds, whatever is attended (STAR's Table 2, "ST-GradCAM").
+    """ST-GradCAM (STAR eq. 10-13): where a class responds, whatever is attended (STAR's Table 2, "ST-GradCAM").
 
     Args:
-        class_threshold: classes whose video-level score is below it are left at zero, without computing their gradients
-            (the arg-max class is computed always). A proposer with the same or a higher threshold will not miss them.
+        class_threshold: classes whose video-level score in [0, 1] is below it are left at zero, which saves their
+            gradients (the arg-max class is computed always). With one stream this changes nothing for a proposer of
+            the same or a higher class threshold. With several it may: it sees each stream's own score and the proposer
+            the fused one, so a class can pass there with a stream's response missing. Then leave it 0.
     """
 
     def __init__(self, class_threshold: float = 0.0) -> None:
@@ -92,13 +128,12 @@ class STGradCAM:
         return ActivationMaps(np.ones_like(response), response)
 
 
+@explained_as(STGradCAM)
 class AttendedSTGradCAM:
-    """The activation `attended-st-gradcam`: attention and sigmoid(xi), for each class in its `best_assembly`.
+    """Attended ST-GradCAM (STAR 3.2, eq. 14): attention times the ST-GradCAM response of each class.
 
-    With one assembly and a linear head it equals `cas`, for there the gradient is the head's weight.
-
-    Args:
-        class_threshold: as of `STGradCAM`.
+    Each class is read in the assembly that gives it the highest probability. With one assembly and a linear head it
+    equals `cas`, for there the gradient is the head's weight.
     """
 
     def __init__(self, class_threshold: float = 0.0) -> None:
@@ -112,14 +147,15 @@ class AttendedSTGradCAM:
 
 def _response(decoding: Decoding, features: Tensor, class_threshold: float) -> FloatArray:
     """Sigmoid(xi) (C, T) in each class's best assembly, zero for classes below the threshold."""
-    if not 0 <= class_threshold <= 1:
-        raise ValueError(f"class_threshold must be in [0, 1], got {class_threshold}")
+    in_range("class_threshold", class_threshold, 1.0)
+    check_features(features)
     assemblies = best_assembly(decoding)
     class_scores, C = array(decoding.class_scores), len(assemblies)
     if class_scores.shape != (1, C):
         raise ValueError(
             f"decoding.class_scores must have shape (1, C) = (1, {C}) as decoding.logits has, got {class_scores.shape}"
         )
+    refuse("decoding.class_scores", class_scores[0], ~np.isfinite(class_scores[0]), "finite", "for class {}")
     classes = passing_classes(class_scores[0], class_threshold)
     response = np.zeros((C, features.shape[1]))
     xi = st_gradcam(decoding.logits, decoding.patterns, features, classes, assemblies[classes])
