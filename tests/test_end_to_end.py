@@ -109,7 +109,7 @@ def test_sweep_looks_at_the_training_subset_unless_told(pristine, tmp_path, caps
     grid = ("--grid", "localization.proposer.threshold=[0.2,0.95]")
     assert wtal("sweep", run, *grid) == 0
     out = capsys.readouterr().out
-    command = f"wtal localize {run} --set 'localization.proposer.threshold=0.2'"
+    command = f"wtal localize {run} --set localization.proposer.threshold=0.2"
     assert out.splitlines()[-1] == f"best of 2 on the training subset: {command}"
     assert (run / "readings" / "training.h5").exists()
     assert wtal("sweep", run, *grid, "--on-test-subset") == 0

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import shlex
 import tomllib
 from importlib.resources import files
 from pathlib import Path
@@ -41,7 +42,7 @@ COMMANDS = [command.callback for command in cli.app.registered_commands]
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__module__)
 def test_the_example_of_a_command_can_be_typed(command):
     (example,) = re.findall(r"Example: `wtal (.+)`", command.__doc__)
-    words = example.split()
+    words = shlex.split(example)
     assert command.__module__ == f"wtal_core.cli.{words[0].replace('-', '_')}"
     experiment = config.load(EXAMPLES[0])
     for option, value in itertools.pairwise(words):

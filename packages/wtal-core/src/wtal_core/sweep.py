@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dt
 import itertools
+import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from wtal_core import config, evaluation, localization
-from wtal_core.dataset import Dataset
-from wtal_core.errors import ConfigError
+from wtal_core.dataset import Dataset, segment_problems
+from wtal_core.errors import ConfigError, DataError, PluginError, Problems, WtalError
 from wtal_core.localization import Reading
 from wtal_core.plugins import Registry
 from wtal_core.progress import Progress, Silent
+from wtal_core.rehearsal import component_problems
 
 
 class Outcome(NamedTuple):
@@ -38,7 +45,7 @@ def sweep(
 ) -> list[Outcome]:
     """Localize and evaluate the data set's test videos with every combination of a grid; the best first.
 
-    Ties stay in the grid's order.
+    Ties stay in the grid's order. Nothing is evaluated before all combinations have passed `experiments_of`.
 
     Args:
         dataset: its test videos are those that `readings` covers.
@@ -49,17 +56,63 @@ def sweep(
         progress: shows a bar.
 
     Raises:
-        ConfigError: a key lies elsewhere, a value is no list, or a setting is wrong.
+        ConfigError, Problems: as `experiments_of`.
+        PluginError: a component fails on a video; the message begins with the combination.
     """
-    points = list(combinations(grid))
+    points = experiments_of(grid, experiment, registry)
     advance = (progress or Silent()).stage("sweep", len(points))
     outcomes = []
-    for done, settings in enumerate(points, start=1):
-        changed = config.configure(experiment, settings)
-        results = localization.localize(dataset, dataset.test, readings, changed.localization, registry)
+    for done, (settings, changed) in enumerate(points.items(), start=1):
+        try:
+            results = localization.localize(dataset, dataset.test, readings, changed.localization, registry)
+        except PluginError as error:
+            raise PluginError(f"{' '.join(settings)}: {error}") from error
         outcomes.append(Outcome(settings, evaluation.evaluate_localized(dataset, results, changed, registry)))
         advance(done, " ".join(settings))
     return sorted(outcomes, key=lambda outcome: -outcome.mean_ap)
+
+
+def on_training_subset(dataset: Dataset) -> Dataset:
+    """The data set with its training subset in the place of the test subset.
+
+    Raises:
+        DataError: instances of the training subset have no segments.
+    """
+    data = msgspec.structs.replace(dataset.data, test_subset=dataset.data.training_subset)
+    moved = dataclasses.replace(dataset, data=data, test=dataset.training)
+    if any(segment_problems(moved)):
+        raise DataError(
+            f"{data.annotations}: a sweep needs segments in the training subset {data.training_subset!r}, and not all "
+            "of its instances have one; annotate them, or give --on-test-subset, which searches on the test subset, "
+            "whose figures are then no longer a test"
+        )
+    return moved
+
+
+def experiments_of(
+    grid: Sequence[str], experiment: config.Experiment, registry: Registry
+) -> dict[tuple[str, ...], config.Experiment]:
+    """The experiment at every combination of a grid, its components tried on a small example.
+
+    A mistake in the last combination is so found before the first one costs anything.
+
+    Raises:
+        ConfigError: as `combinations`.
+        Problems: what is wrong with settings, each with the first combination that has it.
+    """
+    points: dict[tuple[str, ...], config.Experiment] = {}
+    problems: dict[str, WtalError] = {}
+    for settings in combinations(grid):
+        try:
+            points[settings] = config.configure(experiment, settings)
+        except WtalError as error:  # which names the setting
+            problems.setdefault(str(error), error)
+            continue
+        for problem in component_problems(points[settings], registry):
+            problems.setdefault(str(problem), PluginError(f"{' '.join(settings)}: {problem}"))
+    if problems:
+        raise Problems(list(problems.values()))
+    return points
 
 
 def combinations(grid: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -69,16 +122,20 @@ def combinations(grid: Sequence[str]) -> Iterator[tuple[str, ...]]:
         combinations(["localization.proposer.threshold=[0.1, 0.2]"])
 
     Raises:
-        ConfigError: as `sweep`.
+        ConfigError: a key does not lie below `localization` or comes twice, or a value is no list.
     """
-    axes = []
+    axes: dict[str, list[str]] = {}
     for line in grid:
-        key, _, text = line.partition("=")
-        if not key.startswith("localization.") or key.startswith("localization.activation"):
+        written, _, text = line.partition("=")
+        parts = [part.strip() for part in written.split(".")]
+        key = ".".join(parts)
+        if parts[0] != "localization" or len(parts) < 2 or parts[1] == "activation":
             raise ConfigError(
                 f"--grid {line}: a sweep changes how stored activations become detections, so keys begin with "
                 "localization. and are not localization.activation"
             )
+        if key in axes:
+            raise ConfigError(f"--grid {line}: {key} is in the grid already; give all its values in one list")
         try:
             values = tomllib.loads(f"values = {text}")["values"]
         except tomllib.TOMLDecodeError:
@@ -87,16 +144,24 @@ def combinations(grid: Sequence[str]) -> Iterator[tuple[str, ...]]:
             raise ConfigError(
                 f"--grid {line}: expected key=[value, ...], such as localization.proposer.threshold=[0.1,0.2]"
             )
-        axes.append([f"{key}={_toml(value)}" for value in values])
-    yield from itertools.product(*axes)
+        axes[key] = [f"{key}={_toml(value)}" for value in values]
+    yield from itertools.product(*axes.values())
 
 
 def _toml(value: Any) -> str:
     """A value as TOML writes it inline."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{_toml_key(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, (dt.date, dt.time)):  # a datetime is a date
+        return value.isoformat()
     return repr(value)
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)

@@ -22,27 +22,27 @@ def command(
 ) -> None:
     """Try localization settings on a trained run's training subset, from stored activations; print the best.
 
-    Example: `wtal sweep runs/maan/seed-0 --grid localization.proposer.threshold=[0.1,0.2,0.3]`
+    Example: `wtal sweep runs/maan/seed-0 --grid 'localization.proposer.threshold=[0.1,0.2,0.3]'`
     """
-    import dataclasses
+    import shlex
 
     from wtal_core import run as runs
     from wtal_core.progress import bars
     from wtal_core.report import print_evaluations
-    from wtal_core.sweep import sweep
+    from wtal_core.sweep import experiments_of, on_training_subset, sweep
 
     opened = runs.reopen(run, [], section="localization")
-    dataset = opened.dataset
-    if not on_test_subset:
-        dataset = dataclasses.replace(dataset, test=dataset.training)
+    dataset = opened.dataset if on_test_subset else on_training_subset(opened.dataset)
     dataset.ground_truth()  # says at once if segments are missing
+    experiments_of(grid, opened.experiment, opened.registry)  # before a network runs for a misspelt setting
     with bars() as progress:
         readings = runs.read(opened, "test" if on_test_subset else "training", progress)
         outcomes = sweep(dataset, readings, opened.experiment, opened.registry, grid, progress)
     print_evaluations({_short(outcome.settings): [outcome.content] for outcome in outcomes[:best]})
-    chosen = " ".join(f"--set '{setting}'" for setting in outcomes[0].settings)
+    chosen = [word for setting in outcomes[0].settings for word in ("--set", setting)]
     subset = "test" if on_test_subset else "training"
-    print(f"best of {len(outcomes)} on the {subset} subset: wtal localize {run} {chosen}")
+    command = shlex.join(["wtal", "localize", str(run), *chosen])
+    print(f"best of {len(outcomes)} on the {subset} subset: {command}")
 
 
 def _short(settings: tuple[str, ...]) -> str:
