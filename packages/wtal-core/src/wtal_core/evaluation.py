@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from wtal_core import config
+from wtal_core import answers, config
 from wtal_core.contracts import Detections, Evaluation, FloatArray
 from wtal_core.dataset import Dataset
 from wtal_core.localization import Localized, VideoDetections
@@ -35,8 +35,6 @@ def evaluate(
         DataError: the ground truth lacks segments.
         PluginError: an evaluator fails, or what it answers breaks its contract.
     """
-    from wtal_core.testing import answers  # here, because the conformance kit imports the host
-
     truth = dataset.ground_truth()
     outputs = {"localization": detections, "classification": {n: _whole_video(s) for n, s in class_scores.items()}}
     content = {}

@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wtal_core import config
+from wtal_core import answers, config
 from wtal_core.annotations import Video
 from wtal_core.contracts import Activation, ActivationMaps, Detections, FloatArray, IntArray, Proposer, Suppressor
 from wtal_core.dataset import Dataset
 from wtal_core.errors import PluginError, one_line
-from wtal_core.holding import hold_decoding, hold_detections, hold_maps
 from wtal_core.model import StreamModel
 from wtal_core.plugins import Component, Registry, blaming
 
@@ -113,10 +112,10 @@ def read_stream(
     what = f"fails on video {video.name!r}, stream {stream!r}"
     with model.blaming(what):
         decoding = model.decoder(prepared, None)
-        hold_decoding(decoding, prepared, len(dataset.classes))
+        answers.decoding(decoding, prepared, None, len(dataset.classes))
     with blaming(component, what):
         maps = activation(decoding, prepared)
-        hold_maps(maps, len(dataset.classes), prepared.shape[1])
+        answers.maps(maps, len(dataset.classes), prepared.shape[1])
     attention, response = maps
     scores = decoding.class_scores[0].detach().cpu().numpy()
     return Reading(ActivationMaps(_stored(attention), _stored(response)), _stored(scores))
@@ -179,7 +178,7 @@ def _propose(
 ) -> Detections:
     with blaming(component, what, refusals=(ValueError,)):
         found = call_proposer(proposer, activation, class_scores, edges, attention)
-        hold_detections(found, len(activation), edges[0], edges[-1])
+        answers.detections(found, len(activation), edges[0], edges[-1])
     return found
 
 
@@ -188,7 +187,7 @@ def _suppress(
 ) -> Detections:
     with blaming(component, what):
         kept = suppressor(detections)
-        hold_detections(kept, num_classes, detections.start.min(initial=0.0), detections.end.max(initial=0.0))
+        answers.detections(kept, num_classes, detections.start.min(initial=0.0), detections.end.max(initial=0.0))
     return kept
 
 

@@ -12,10 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wtal_core import config
+from wtal_core import answers, config
 from wtal_core.contracts import Decoder, Decoding, Targets
 from wtal_core.errors import ConfigError, PluginError
-from wtal_core.holding import hold_patterns
 from wtal_core.plugins import Component, Registry, blaming
 
 
@@ -126,7 +125,7 @@ def _hold_patterns(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any], 
     """Hold an aggregator's answer against its contract where it is given, before a decoder stumbles over it."""
     tensors = [value for value in (*given, *named.values()) if isinstance(value, Tensor)]
     try:
-        hold_patterns(answer, named["features"] if "features" in named else given[0])
+        answers.patterns(answer, named["features"] if "features" in named else given[0])
     except AssertionError:
         if all(bool(tensor.isfinite().all()) for tensor in tensors):  # otherwise it was not the first to go wrong
             raise

@@ -1,6 +1,6 @@
 """Rehearsal: every component built once and tried on a small example, so that a mistake costs no training.
 
-It asks of an answer what the conformance kit asks (`testing.answers`), and leaves the other clauses to the kit.
+It asks of an answer what the conformance kit asks (`answers`), and leaves the other clauses to the kit.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from wtal_core import config, evaluation
+from wtal_core import answers, config, evaluation
 from wtal_core.contracts import Targets
 from wtal_core.dataset import Instances
 from wtal_core.errors import WtalError
 from wtal_core.localization import VideoDetections, call_proposer
 from wtal_core.model import build_model
 from wtal_core.plugins import Registry, blaming
-from wtal_core.testing import answers
 
 B, T, D, C = 2, 6, 8, 2
 FAILS = "fails on a small example"

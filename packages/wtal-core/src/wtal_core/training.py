@@ -97,7 +97,7 @@ def train_stream(
                 if not hasattr(error, "position"):
                     raise
                 raise RunError(f"stream {stream!r}, {_named(error, [dataset.training[i] for i in batch])}") from error
-            loss = torch.stack([term.reshape(()) for term in terms.values()]).sum()
+            loss = torch.stack(list(terms.values())).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

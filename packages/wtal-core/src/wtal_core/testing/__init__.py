@@ -12,7 +12,7 @@ first that does not hold: which clause, what happened, and the smallest of its i
 or whatever builds a component: `functools.partial(MyPooling, power=2)`. `clauses("aggregator")` lists what is checked.
 """
 
-from wtal_core.testing.answers import ContractError
+from wtal_core.answers import ContractError
 from wtal_core.testing.trial import clauses
 
 # Each module adds its clauses in the order in which they are checked.

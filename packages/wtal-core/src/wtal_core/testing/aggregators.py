@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wtal_core import answers
+from wtal_core.answers import require
 from wtal_core.contracts import Aggregator
-from wtal_core.testing import answers
-from wtal_core.testing.answers import require
 from wtal_core.testing.trial import (
     Example,
     Trial,

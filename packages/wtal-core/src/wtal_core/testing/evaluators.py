@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from wtal_core import answers
+from wtal_core.answers import require
 from wtal_core.contracts import Detections, Evaluator, Segments
 from wtal_core.dataset import Instances
 from wtal_core.localization import VideoDetections
-from wtal_core.testing import answers
-from wtal_core.testing.answers import require
 from wtal_core.testing.trial import Example, Trial, check, clause, repeats
 
 

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wtal_core import answers
+from wtal_core.answers import require
 from wtal_core.contracts import Activation, Detections, FloatArray, Proposer, Suppressor
 from wtal_core.localization import VideoDetections, call_proposer
-from wtal_core.testing import answers
-from wtal_core.testing.answers import require
 from wtal_core.testing.trial import Example, Trial, check, clause, once, repeats, same_arrays
 
 

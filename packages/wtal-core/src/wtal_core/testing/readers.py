@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from wtal_core.answers import require
 from wtal_core.contracts import FeatureStore, FloatArray
-from wtal_core.testing.answers import require
 from wtal_core.testing.trial import Trial, check, clause, once
 
 #: What is written and read back: features (T, D) by video and stream. One video lacks a stream.

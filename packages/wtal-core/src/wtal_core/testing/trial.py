@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wtal_core.answers import ContractError, require
 from wtal_core.errors import one_line
 from wtal_core.plugins import known_kind
-from wtal_core.testing.answers import ContractError, require
 
 Example = Mapping[str, Any]
 Examples = Callable[[], Iterable[Example]]
