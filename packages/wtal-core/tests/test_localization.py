@@ -1,13 +1,14 @@
 """Fusion of streams, clipping, order of detections."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from wtal_core import config
 from wtal_core.contracts import ActivationMaps
 from wtal_core.dataset import snippet_edges
-from wtal_core.localization import Reading, VideoDetections, call_proposer, detect, fuse
+from wtal_core.localization import Reading, VideoDetections, call_proposer, detect, fuse, localize
 
 GENERATOR = np.random.default_rng(0)
 ONE, TWO = (ActivationMaps(GENERATOR.random((2, 5)), GENERATOR.random((2, 5))) for _ in range(2))
@@ -72,6 +73,30 @@ def test_intervals_end_with_the_video_and_those_behind_it_go():
     intervals = [(0, 0, 2, 0.9), (0, 2, 4, 0.8), (0, 3, 4, 0.7), (0, 3.5, 4, 0.6)]
     assert detected([reading(4)], intervals, duration=3.0)[0] == [(0, 0, 2, 0.9), (0, 2, 3, 0.8)]
     assert detected([reading(4)], intervals, duration=None)[0] == intervals
+
+
+def test_intervals_begin_with_the_video():
+    """A window shorter than the stride puts the first snippet's edge before the video."""
+    intervals = [(0, -0.25, 2, 0.9), (0, -0.5, -0.25, 0.8), (0, -0.5, 0, 0.7), (0, 2, 4, 0.6)]
+    for duration in (None, 4.0):
+        assert detected([reading(4)], intervals, duration)[0] == [(0, 0, 2, 0.9), (0, 2, 4, 0.6)]
+
+
+@pytest.mark.parametrize("fusion", ["activations", "attention"])
+@pytest.mark.parametrize(
+    ("stream_weights", "shares"), [([1, 3], (0.25, 0.75)), ([0.25, 0.75], (0.25, 0.75)), (None, (0.5, 0.5))]
+)
+def test_the_experiment_s_ratio_of_streams_is_that_of_the_results(registry, fusion, stream_weights, shares):
+    settings = config.Localization(proposer="threshold", suppressor="nms", fusion=fusion, stream_weights=stream_weights)
+    dataset = SimpleNamespace(classes=("jump", "run"), edges=lambda _, length: edges_of_seconds(length))
+    video = SimpleNamespace(name="v", duration=5.0)
+    readings = {"v": [Reading(ONE, np.array([0.2, 1.0])), Reading(TWO, np.array([0.6, 0.4]))]}
+    found = localize(dataset, [video], readings, settings, registry)["v"]
+    np.testing.assert_allclose(found.class_scores, [0.2 * shares[0] + 0.6 * shares[1], shares[0] + 0.4 * shares[1]])
+    _, activations = fuse([ONE, TWO], np.array(shares), fusion)
+    for label in (0, 1):
+        best = max(activation[label].max() for activation in activations) * found.class_scores[label]
+        assert found.detections.score[found.detections.label == label].max() == pytest.approx(best)
 
 
 def test_the_best_come_first_and_ties_have_one_order():

@@ -206,11 +206,10 @@ def _join(several: Sequence[Detections]) -> VideoDetections:
 
 
 def _clip(detections: VideoDetections, duration: float | None) -> VideoDetections:
-    """Cut intervals at the video's end, which the last snippet may overrun; drop those that begin after it."""
-    if duration is None:
-        return detections
-    kept = _take(detections, detections.start < duration)
-    return kept._replace(end=np.minimum(kept.end, duration))
+    """Cut intervals to the video, which the outer snippets may overrun; drop those that lie outside it."""
+    last = np.inf if duration is None else duration
+    kept = _take(detections, (detections.start < last) & (detections.end > 0))
+    return kept._replace(start=np.maximum(kept.start, 0.0), end=np.minimum(kept.end, last))
 
 
 def _best_first(detections: Detections) -> VideoDetections:
