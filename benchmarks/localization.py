@@ -2,8 +2,8 @@
 
     python benchmarks/localization.py
 
-Needs wtal-localize alone. torchvision's rows appear where it is installed; it wants a torch of its own version, so give
-it an environment of its own: pip install torch==2.14.1 torchvision==0.29.1 numpy numba, and wtal-localize.
+Needs wtal-localize alone. torchvision's rows appear where it is installed; it wants a torch of its own version, so it
+has an environment of its own: tox run -e benchmark-localization.
 Times are medians of CPU time over interleaved repetitions, ratios medians of the repetitions' ratios; only cold starts
 are wall time.
 """
@@ -30,6 +30,7 @@ except ImportError:
 VIDEOS, CLASSES, SNIPPETS = 5000, 200, 150
 THRESHOLDS = tuple(k / 10 for k in range(1, 10))
 TIOU = 0.5
+ROUNDS = 3
 
 
 def main() -> None:
@@ -48,27 +49,33 @@ def cold_start() -> None:
     print("\nFirst call in a fresh process, seconds beyond the imports (wall time, median of 5)")
     code = (
         "import time, numpy as np, wtal_localize as w\n"
-        "s = np.random.default_rng(0).random({n}) * {n}; t = time.perf_counter()\n"
-        "w.{call}(s, s + 5, s); print(time.perf_counter() - t)"
+        "s = np.random.default_rng(0).random({n}) * {n}; a, e = s.reshape(-1, 50), np.arange(51.0)\n"
+        "c = np.ones(len(a)); t = time.perf_counter()\n"
+        "w.{call}; print(time.perf_counter() - t)"
     )
     with tempfile.TemporaryDirectory() as cache:
         environment = {"NUMBA_CACHE_DIR": cache, "PYTHONPATH": ":".join(path for path in sys.path if path)}
-        for call in ("nms", "soft_nms"):
-            for name, n, runs in (
-                ("50 intervals, NumPy", 50, 5),
-                ("2,000 intervals, NumPy", 2000, 5),
-                ("5,000 intervals, nothing cached, compiling", 5000, 1),
-                ("5,000 intervals, compiled code cached on disk", 5000, 5),
-            ):
-                command = [sys.executable, "-c", code.format(n=n, call=call)]
-                seconds = [float(subprocess.check_output(command, env=environment)) for _ in range(runs)]
-                print(f"  {call:<8} {name:<48} {statistics.median(seconds):8.4f}")
+        for name, call, n, runs in (
+            ("nms        50 intervals, NumPy", "nms(s, s + 5, s)", 50, 5),
+            ("nms        16,000 intervals, NumPy", "nms(s, s + 5, s)", 16_000, 5),
+            ("nms        20,000 intervals, nothing cached, compiling", "nms(s, s + 5, s)", 20_000, 1),
+            ("nms        20,000 intervals, compiled code cached on disk", "nms(s, s + 5, s)", 20_000, 5),
+            ("soft_nms   50 intervals, NumPy", "soft_nms(s, s + 5, s)", 50, 5),
+            ("soft_nms   2,000 intervals, NumPy", "soft_nms(s, s + 5, s)", 2000, 5),
+            ("soft_nms   5,000 intervals, nothing cached, compiling", "soft_nms(s, s + 5, s)", 5000, 1),
+            ("soft_nms   5,000 intervals, compiled code cached on disk", "soft_nms(s, s + 5, s)", 5000, 5),
+            ("propose    1 class of 50 snippets, 9 thresholds", "MultiThreshold()(a, c, e)", 50, 5),
+            ("propose    200 classes of 50 snippets, 9 thresholds", "MultiThreshold()(a, c, e)", 10_000, 5),
+        ):
+            command = [sys.executable, "-c", code.format(n=n, call=call)]
+            seconds = [float(subprocess.check_output(command, env=environment)) for _ in range(runs)]
+            print(f"  {name:<60} {statistics.median(seconds):8.4f}")
 
 
 def suppression() -> None:
     print(f"\nNMS at tIoU {TIOU}, milliseconds a call, and how many times longer the others take")
     print(f"  {'':<40} {'kept':>9} {'nms':>9} {'Python loop':>20} {'torchvision':>20}")
-    NonMaximumSuppression(TIOU)(random_intervals(5000, 1))  # from here on it is compiled code that is timed
+    NonMaximumSuppression(TIOU)(random_intervals(20_000, 1))  # from here on it is compiled code that is timed
     for name, count, classes, repetitions in (
         ("200 intervals in 5 classes", 200, 5, 201),
         ("2,000 intervals in 20 classes", 2000, 20, 51),
@@ -130,7 +137,8 @@ def whole_data_set() -> None:
     print(f"  {'':<40} {'':>9} {'propose':>9} {'Python loop':>20}")
     print(f"  {'milliseconds for all':<40} {'':>9} " + versus({"fast": fast, "slow": slow}, 5))
 
-    print(f"\n{VIDEOS:,} videos, {CLASSES} classes: seconds of CPU time, video by video as a runner does")
+    print(f"\n{VIDEOS:,} videos, {CLASSES} classes: seconds of CPU time, video by video as a runner does,")
+    print(f"and how many times longer the Python loop takes; medians of {ROUNDS} interleaved rounds")
     proposals, proposing = [], 0.0
     for _ in range(VIDEOS):
         video = random_video(rng)
@@ -149,10 +157,16 @@ def whole_data_set() -> None:
         tensors = [[torch.from_numpy(a) for a in d] for d in proposals]
         timed["torchvision"] = lambda: sum(len(torchvision_nms(*video, TIOU)) for video in tensors)
     print(f"  {'proposer':<40} {len(label):>9,} {proposing:9.2f}")
-    for name, function in timed.items():
-        begin = time.process_time()
-        kept = function()
-        print(f"  {name:<40} {kept:>9,} {time.process_time() - begin:9.2f}")
+    kept, times = {}, {name: [] for name in timed}
+    for _ in range(ROUNDS):
+        for name, function in timed.items():
+            begin = time.process_time()
+            kept[name] = function()
+            times[name].append(time.process_time() - begin)
+    assert len(set(kept.values())) == 1, kept
+    for name, seconds in times.items():
+        ratio = statistics.median(loop / own for loop, own in zip(times["Python loop"], seconds, strict=True))
+        print(f"  {name:<40} {kept[name]:>9,} {statistics.median(seconds):9.2f} {ratio:9.1f}x")
 
 
 def random_intervals(count: int, classes: int) -> Detections:

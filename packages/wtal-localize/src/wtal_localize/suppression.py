@@ -175,14 +175,14 @@ def _detections(start: ArrayLike, end: ArrayLike, score: ArrayLike, label: Array
 
 def _greedy(detections: Detections, threshold: float, across_classes: bool = False) -> IntArray:
     group = np.zeros_like(detections.label) if across_classes else detections.label
+    # Copies of odd ones, for loops are compiled anew for every memory layout, such as the columns of a table.
+    arrays: list[NDArray[Any]] = [a if a.flags.carray else a.copy() for a in (group, detections.start, detections.end)]
     by_time = None
-    if not _sorted(group, detections.start):  # as proposers give them, they are; looking is cheaper than sorting
+    if not _sorted(*arrays[:2]):  # as proposers give them, they are; looking is cheaper than sorting
         by_time = np.argsort(detections.start)
         by_time = by_time[np.argsort(group[by_time], kind="stable")]
-        detections, group = detections.take(by_time), group[by_time]
-    # Copies of odd ones, for the loop is compiled anew for every memory layout, such as the columns of a table.
-    arrays = [a if a.flags.carray else a.copy() for a in (group, detections.start, detections.end)]
-    blocks = _blocks(group)
+        detections, arrays = detections.take(by_time), [array[by_time] for array in arrays]
+    blocks = _blocks(arrays[0])
     if len(blocks) == 1:
         kept = _keep(_rank(detections), *arrays, threshold)
     else:  # each in the cache, for in a large one every step of the best to the next best would leave it
@@ -226,8 +226,16 @@ def _rank(detections: Detections, kind: Literal["quicksort", "stable"] = "quicks
     return order
 
 
-def _sorted(group: IntArray, start: FloatArray) -> bool:
+def _sorted_loop(group: IntArray, start: FloatArray) -> bool:
     """Whether intervals are sorted by group, then start."""
+    for i in range(1, len(group)):
+        if group[i] < group[i - 1] or (group[i] == group[i - 1] and start[i] < start[i - 1]):
+            return False
+    return True
+
+
+def _sorted_arrays(group: IntArray, start: FloatArray) -> bool:
+    """As `_sorted_loop`."""
     later = group[1:] > group[:-1]
     return bool((later | ((group[1:] == group[:-1]) & (start[1:] >= start[:-1]))).all())
 
@@ -386,5 +394,6 @@ def _weaken_arrays(
     return gone
 
 
-_keep = Compiled(_keep_loop, _keep_arrays, small=8192)
+_sorted = Compiled(_sorted_loop, _sorted_arrays, small=16384)
+_keep = Compiled(_keep_loop, _keep_arrays, small=16384)
 _weaken = Compiled(_weaken_loop, _weaken_arrays, small=2048)
