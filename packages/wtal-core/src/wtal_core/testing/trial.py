@@ -24,17 +24,11 @@ Check = Callable[..., None]
 
 
 class Clause(NamedTuple):
-    """A sentence of the contract of one kind, and how it is checked.
+    """A sentence of the contract of one kind, and how it is checked."""
 
-    Attributes:
-        sentence: what a component promises.
-        examples: gives the inputs on which it is tried, the smallest first, made anew at each call.
-        holds: called as `holds(trial, **example)`; raises `ContractError` where the sentence does not hold.
-    """
-
-    sentence: str
-    examples: Examples
-    holds: Check
+    sentence: str  # what a component promises
+    examples: Examples  # gives the inputs on which it is tried, the smallest first, made anew at each call
+    holds: Check  # called as `holds(trial, **example)`; raises `ContractError` where the sentence does not hold
 
 
 _CLAUSES: dict[str, list[Clause]] = {}
