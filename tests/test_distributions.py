@@ -79,10 +79,9 @@ def test_contents_and_metadata(folder, built):
     readme = (folder / "README.md").read_text(encoding="utf-8")
     pictures = re.findall(r"!\[[^]]*\]\((?!https?:)([^)]+)\)", readme)
     assert set(pictures) <= names
-    if folder in PUBLISHED:
-        assert f"{stem}.dist-info/licenses/LICENSE" in contents
-        assert {"CHANGELOG.md", "LICENSE"} <= names
-        assert f"## {declared['version']}" in (folder / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"{stem}.dist-info/licenses/LICENSE" in contents
+    assert {"CHANGELOG.md", "LICENSE"} <= names
+    assert f"## {declared['version']}" in (folder / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

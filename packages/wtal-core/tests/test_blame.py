@@ -49,6 +49,7 @@ RAISED = [
     (ValueError("too\nlong"), "ValueError: too long"),
     (KeyError("gone"), "KeyError: 'gone'"),
     (SystemExit(0), "SystemExit: 0"),
+    (GeneratorExit("odd"), "GeneratorExit: odd"),
 ]
 PLACES = [
     ("Mean", "forward", "aggregator 'maa'", "fails in iteration 1 of training, stream 'rgb'"),

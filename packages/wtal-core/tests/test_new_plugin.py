@@ -58,7 +58,7 @@ def test_it_says_what_it_wrote_and_leaves_no_placeholder(kind, written):
     for path in files:
         assert "placeholder" not in path.read_text().lower() + path.name
     assert answer.out.splitlines()[-1] == (
-        f"next: pip install -e {folder}; wtal describe {kind.replace(' ', '-')} "
+        f"next: pip install -e '{folder}[test]'; wtal describe {kind.replace(' ', '-')} "
         f"{NAMES[kind].removeprefix('wtal-')}; python -m pytest {folder}"
     )
 
@@ -91,6 +91,33 @@ def test_a_name_whose_package_could_not_be_imported(name, wtal, tmp_path):
         f"error: {name!r} cannot name a plugin: a package {name.replace('-', '_')!r} could not be imported "
         "or is there already; choose another name\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "class_name"),
+    [
+        ("wtal-true", "aggregator", "True"),
+        ("none", "decoder", "None"),
+        ("wtal-decoding", "decoder", "Decoding"),
+        ("wtal-maps", "activation", "Maps"),
+        ("wtal-detections", "proposer", "Detections"),
+        ("detections", "suppressor", "Detections"),
+        ("wtal-evaluation", "evaluator", "Evaluation"),
+    ],
+)
+def test_a_name_whose_class_the_module_needs(name, kind, class_name, wtal, tmp_path):
+    said = refused(wtal, name, "--kind", kind, "--out", tmp_path / "new")
+    assert said == (
+        f"error: {name!r} cannot name a plugin: its {kind} would be the class {class_name}, "
+        "a name that its module uses; choose another name\n"
+    )
+
+
+def test_the_next_commands_can_be_pasted(wtal, tmp_path):
+    folder = tmp_path / "my plugins" / "mean"
+    answer = wtal("new-plugin", "wtal-mean", "--kind", "aggregator", "--out", folder)
+    assert f"pip install -e '{folder}[test]'; " in answer.out
+    assert answer.out.endswith(f"; python -m pytest '{folder}'\n")
 
 
 def test_a_name_that_is_taken(fakes, wtal, tmp_path):

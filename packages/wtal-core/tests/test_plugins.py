@@ -396,7 +396,8 @@ def test_two_providers_of_one_name_conflict_only_when_it_is_asked_for(rivals):
     assert registry.find("aggregator", "only-a").target == "a:A"
     assert message(registry.find, "aggregator", "mean") == (
         "aggregator 'mean' is provided by alpha-pool 1.0 and beta-pool 2.0; disable one of them in the experiment: "
-        "disable_plugins = ['alpha-pool'] or disable_plugins = ['beta-pool']; or uninstall one"
+        "disable_plugins = ['alpha-pool'] or disable_plugins = ['beta-pool'] (`wtal describe` takes --disable); "
+        "or uninstall one"
     )
 
 

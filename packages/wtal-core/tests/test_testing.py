@@ -1117,7 +1117,7 @@ def test_what_a_component_raises_is_said():
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("no luck"), SystemExit(3)], ids=repr)
+@pytest.mark.parametrize("error", [RuntimeError("no luck"), SystemExit(3), GeneratorExit()], ids=repr)
 def test_whatever_is_raised_in_whichever_call_breaks_the_contract(error):
     class RaisesLater(KeepAll):
         left = 0

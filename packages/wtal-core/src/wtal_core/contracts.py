@@ -1,10 +1,11 @@
 """What crosses a border between packages: plain tensors and arrays in small named tuples, and the calls that take them.
 
 Leaves do not import this module. They define tuples of their own with the same fields, and a type checker or
-`wtal_core.testing` says whether they fit. Everywhere: B videos, T snippets (padded; `mask` is True on real ones),
-D features, C classes, S assemblies, N intervals. Times are seconds. Arguments stay as they are, and the same arguments
-give the same answer; only training draws at random, from torch's generator. Padding may hold any finite numbers, and
-has no part in an answer. `wtal_core.testing` checks every clause, and what it cannot ask of all is said in its place.
+`wtal_core.testing` says whether they fit. Everywhere: B videos, T snippets (padded at the end; `mask` is True on real
+ones), D features, C classes, S assemblies, N intervals. Times are seconds. Arguments stay as they are, and the same
+arguments give the same answer; only training draws at random, from torch's generator. Padding may hold any finite
+numbers, and has no part in an answer. `wtal_core.testing` checks every clause, and what it cannot ask of all is said in
+its place.
 """
 
 from __future__ import annotations
@@ -136,9 +137,9 @@ class Proposer(Protocol):
     def __call__(self, activation: FloatArray, class_scores: FloatArray, edges: FloatArray) -> Detections:
         """Map activation (C, T), class scores (C,) and snippet edges (T + 1,) in seconds to detections.
 
-        Snippet t stands for [edges[t], edges[t + 1]). A call with a further parameter `attention` (its default None)
-        is given the streams' fused attention (C, T) by that name. Options may be in seconds: the kit moves the edges,
-        and does not stretch them.
+        Snippet t stands for [edges[t], edges[t + 1]); an interval may reach beyond what is active. A call with a
+        further parameter `attention` (its default None) is given the streams' fused attention (C, T) by that name.
+        Options may be in seconds: the kit moves the edges, and does not stretch them.
         """
 
 
@@ -195,7 +196,7 @@ class FeatureStore(Protocol):
         """The videos that have features of this stream, sorted."""
 
     def shape(self, name: str, stream: str) -> tuple[int, int]:
-        """(T, D) without reading the array."""
+        """(T, D), without reading the array where the layout allows it."""
 
     def read(self, name: str, stream: str, rows: IntArray | None = None) -> NDArray[np.generic]:
         """The features (T, D), or only the given rows of them (any order, repeats allowed)."""
@@ -204,8 +205,8 @@ class FeatureStore(Protocol):
 class FeatureReader(Protocol):
     """Opens a feature store.
 
-    Raises `OSError` for what is missing or unreadable and `ValueError` for what has the wrong form; both give the whole
-    path of the file. So do the methods of the store.
+    Raises `OSError` for what is missing or unreadable and `ValueError` for what has the wrong form; both give the path
+    of the file, or of the folder where it should be. So do the methods of the store.
     """
 
     def __call__(self, path: Path) -> FeatureStore:

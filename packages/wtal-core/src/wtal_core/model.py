@@ -61,7 +61,9 @@ class StreamModel(nn.Module):
         """As `plugins.blaming`: the aggregator where its code was running, else the decoder."""
         try:
             yield
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             running = (frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__))
             kind = "aggregator" if any(map(_is_held, running)) else "decoder"
             with blaming(self.components[kind], what):

@@ -56,7 +56,7 @@ def write_plugin(name: str, kind: str, folder: Path, registry: Registry) -> list
         "pyproject.toml": "pyproject.toml",
         "README.md": "README.md",
         f"src/_{package}_plugin.py": "plugin.py",
-        f"src/{package}/__init__.py": f"components/{kind.replace(' ', '_')}.py",
+        f"src/{package}/__init__.py": _component_source(kind),
         f"tests/test_{package}.py": "test_feature_reader.txt" if reader else "test_component.txt",
     }
     with new_folder(folder) as temporary:
@@ -86,11 +86,18 @@ def _words(name: str, kind: str) -> dict[str, str]:
             f"{name!r} cannot name a plugin: a package {package!r} could not be imported or is there already; "
             "choose another name"
         )
+    class_name = "".join(word.capitalize() for word in component.split("-"))
+    template = files("wtal_core").joinpath("_templates", _component_source(kind)).read_text(encoding="utf-8")
+    if keyword.iskeyword(class_name) or re.search(rf"\b{class_name}\b", template):
+        raise PluginError(
+            f"{name!r} cannot name a plugin: its {kind} would be the class {class_name}, a name that its module uses; "
+            "choose another name"
+        )
     return {
         "placeholder-distribution": name,
         "placeholder-component": component,
         "placeholder_package": package,
-        "PlaceholderClass": "".join(word.capitalize() for word in component.split("-")),
+        "PlaceholderClass": class_name,
         "placeholder_component": component.replace("-", "_"),
         "placeholder kind": kind,
         "placeholder-kind": kind.replace(" ", "-"),
@@ -98,6 +105,10 @@ def _words(name: str, kind: str) -> dict[str, str]:
         "placeholder_checker": f"check_{kind.replace(' ', '_')}",
         "placeholder-dependencies": '", "'.join(_DEPENDENCIES[kind]),
     }
+
+
+def _component_source(kind: str) -> str:
+    return f"components/{kind.replace(' ', '_')}.py"
 
 
 def _filled(source: str, words: Mapping[str, str]) -> str:

@@ -103,9 +103,9 @@ def blaming(component: Component, what: str, refusals: tuple[type[Exception], ..
         yield
     except refusals:
         raise
-    except WtalError:
+    except (WtalError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise PluginError(f"{component} {what}: {failure(error)}") from error
 
 
@@ -146,8 +146,8 @@ class Registry:
             providers = " and ".join(str(component.origin) for component in found)
             settings = " or ".join(f"disable_plugins = [{component.origin.distribution!r}]" for component in found)
             raise PluginError(
-                f"{kind} {name!r} is provided by {providers}; disable one of them in the experiment: {settings}; "
-                "or uninstall one"
+                f"{kind} {name!r} is provided by {providers}; disable one of them in the experiment: {settings} "
+                "(`wtal describe` takes --disable); or uninstall one"
             )
         for plugin in self.quarantined:
             if any(c.kind == kind and c.name == name for c in plugin.components):
@@ -320,6 +320,7 @@ def _load(entry: _Entry, namesakes: Sequence[_Entry]) -> tuple[list[Component], 
         if not errors and not manager.get_hookcallers(plugin):
             return [], "it has no hooks; wtal_core.hookspecs shows a complete plugin"
     except KeyboardInterrupt:
+        print(f"interrupted while importing {entry.origin} ({entry.origin.entry_point})", file=sys.stderr)
         raise
     # Whatever a stranger's module does while it is imported, the others must go on.
     except BaseException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -28,5 +29,6 @@ def command(
     for file in written:
         print(f"  {file}")
     print(
-        f"next: pip install -e {folder}; wtal describe {kind.replace(' ', '-')} {component}; python -m pytest {folder}"
+        f"next: pip install -e {shlex.quote(f'{folder}[test]')}; "
+        f"wtal describe {kind.replace(' ', '-')} {component}; python -m pytest {shlex.quote(str(folder))}"
     )

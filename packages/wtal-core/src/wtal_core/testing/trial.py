@@ -76,7 +76,9 @@ class Trial:
         torch.manual_seed(seed)
         try:
             return self.make(**injected)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             self.given = _texts(injected)
             # A component is callable too, so that an instance fails here, for want of its own arguments.
             builds = inspect.isroutine(self.make) or isinstance(self.make, type | functools.partial)
@@ -112,7 +114,9 @@ def check(
                 trial = Trial(make, write, example)
                 try:
                     holds(trial, **example)
-                except (Exception, SystemExit) as error:
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:
                     known = isinstance(error, ContractError)
                     broken = str(error) if known else f"Checking it raised {_described(error)}."
                     given = ", ".join(f"{name} = {text}" for name, text in trial.given.items())
