@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,3 +136,9 @@ def test_short_run_of_a_demo_experiment(folder, tmp_path):
     assert not stop.value.code
     content = json.loads((tmp_path / "seed-0" / "evaluation.json").read_text())
     assert content["localization"]["tiou_thresholds"] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+
+
+def test_the_readme_has_a_row_for_each_method():
+    table = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").partition("at tIoU")[2]
+    rows = re.findall(r"^\| ([\w-]+) \|", table.partition("\n\n")[0], re.MULTILINE)
+    assert rows == ["chance", *METHODS, "supervised"]

@@ -14,7 +14,7 @@ def command(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds of each method.")] = 3,
 ) -> None:
-    """Compare MAAN, STPN and their baselines on real wrist-sensor recordings of exercises, in a few minutes.
+    """Compare MAAN, STPN, their baselines and STAR on real wrist-sensor recordings of exercises, in a few minutes.
 
     Signals are real, the order of exercises is composed. Needs the extra: `pip install "wtal-core[demo]"`.
 
