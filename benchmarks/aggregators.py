@@ -243,7 +243,7 @@ def report(device: str, rounds: int) -> None:
 
     if device == "cpu" and sys.platform == "linux":
         print("\npeak memory of forward + backward beyond the inputs, MiB, and ratio to bmm")
-        for shape in ((4, 4_000, 1024), (1, 100_000, 256)):
+        for shape in ((4, 4_000, 1024), (1, 10_000, 256), (1, 100_000, 256)):
             peaks = {name: peak_mib(name, shape) for name in ways}
             cells = (f"{name} {peak:.0f} ({peak / peaks['bmm']:.2f})" for name, peak in peaks.items())
             print(f"{shape}  " + "  ".join(cells))

@@ -135,6 +135,8 @@ def test_long_attention_is_walked_node_by_node(device):
     nodes = inverse.shape[-2]
     assert inverse.shape == (2, nodes, 100)
     assert [inverse.shape for inverse, *_ in wa.marginalized._integrands(long)] == [(2, 1, 2**13)] * nodes
+    alone = torch.rand(1, 4000, device=device)
+    assert [inverse.shape for inverse, *_ in wa.marginalized._integrands(alone)] == [(1, 1, 4000)] * nodes
 
 
 def test_nan_stays_in_its_row():

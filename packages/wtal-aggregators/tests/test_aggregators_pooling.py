@@ -307,6 +307,15 @@ def test_bad_arguments(aggregator, x, a, mask, error, message, device):
         aggregator()(*arguments)
 
 
+@pytest.mark.parametrize("size", [6e-8, 1e-6, 1e-3])
+def test_norm_of_attention_that_float16_hardly_holds_has_a_gradient(size):
+    attention = torch.full((2, 4), size, dtype=torch.float16).requires_grad_()
+    coefficients = wa.norm_coefficients(attention)
+    torch.testing.assert_close(coefficients, torch.full_like(coefficients, 0.25))
+    (gradient,) = torch.autograd.grad(coefficients.sum(), attention)
+    assert not gradient.any()
+
+
 @pytest.mark.parametrize(
     ("x", "coefficients", "error", "message"),
     [
@@ -316,6 +325,12 @@ def test_bad_arguments(aggregator, x, a, mask, error, message, device):
             ValueError,
             "features (2, 3, 4) and coefficients (2, 5) do not fit: "
             "expected features (..., T, D) and coefficients (..., T)",
+        ),
+        (
+            torch.zeros(3),
+            torch.tensor(0.5),
+            ValueError,
+            "features (3,) and coefficients () do not fit: expected features (..., T, D) and coefficients (..., T)",
         ),
         (
             torch.zeros(2, 3, 4),

@@ -23,15 +23,18 @@ def test_the_line_to_replace():
 
 def test_where_it_fits():
     names = {
-        "self": SimpleNamespace(score=nn.Linear(8, 1), head=nn.Linear(8, 3), score_places=nn.Conv2d(8, 1, 1)),
+        "self": SimpleNamespace(
+            score=nn.Linear(8, 1), score_classes=nn.Linear(8, 5), head=nn.Linear(8, 3), score_places=nn.Conv2d(8, 1, 1)
+        ),
         "patches": torch.randn(2, 5, 8),
         "is_patch": torch.rand(2, 5) < 0.6,
         "frames": torch.randn(4, 6, 8),
+        "is_frame": torch.arange(6) < torch.tensor([[6], [3], [1], [5]]),
         "maps": torch.randn(2, 8, 3, 4),
     }
     exec(ELSEWHERE, names)
     assert names["logits"].shape == (2, 3)
-    assert names["per_class"].shape == (4, 1, 8)
+    assert names["per_class"].shape == (4, 5, 8)
     assert names["pooled"].shape == (2, 8)
 
 

@@ -32,7 +32,7 @@ def check_attention(attention: Tensor, mask: Tensor | None) -> None:
 
 def check_fit(features: Tensor, name: str, others: Tensor) -> None:
     """Raise ValueError unless features (..., T, D) and the argument `name` (..., T) belong together."""
-    if features.shape[:-1] == others.shape:
+    if features.ndim > 1 and features.shape[:-1] == others.shape:
         return  # the usual case, which a short pooling should not wait for
     if features.ndim < 2 or others.ndim < 1 or features.shape[-2] != others.shape[-1]:
         raise ValueError(

@@ -27,8 +27,8 @@ def marginalized_average(
     """The expected mean of a random subset of snippets, snippet t being in it with probability attention[t].
 
     MAAN equation 2, E[sum_t z_t x_t / sum_t z_t] with z_t ~ Bernoulli(p_t), where the empty subset counts as zero.
-    The leading dimensions broadcast; several attentions over one sequence, features (..., 1, T, D) and attention
-    (..., S, T), cost one matrix product and no copy.
+    The leading dimensions broadcast; several attentions over one sequence, features (..., 1, T, D), attention
+    (..., S, T) and mask (..., 1, T), cost one matrix product and no copy.
 
     Args:
         features: (..., T, D), floating point. Padding may hold any value that is finite, under autocast in its dtype.
@@ -122,6 +122,10 @@ class MarginalizedAverage(LinearAggregator):
     def __init__(self, validate: bool = False) -> None:
         super().__init__()
         self.validate = validate
+
+    def extra_repr(self) -> str:
+        """Show the option."""
+        return f"validate={self.validate}"
 
     def coefficients(self, attention: Tensor, mask: Tensor | None = None) -> Tensor:
         """See `marginalized_average_coefficients`."""
@@ -249,9 +253,12 @@ def _fast_gradient(p: Tensor, g: Tensor) -> Tensor:
 
 
 def _integrands(p: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """1 / a (..., n, T), W (..., n) and the nodes v (..., n), in float64: all nodes, or each in turn if p is long."""
+    """1 / a (..., n, T), W (..., n) and the nodes v (..., n), in float64: all nodes, or each in turn if p is long.
+
+    In turn is slower where p is one sequence of some thousand, and keeps memory near the weighted sum's.
+    """
     nodes, weights = _scaled_rule(p)
-    parts = 1 if p.numel() < 2**14 else nodes.shape[-1]
+    parts = 1 if p.numel() < 2**14 and p.shape[-1] < 4000 else nodes.shape[-1]
     for v, w in zip(nodes.chunk(parts, -1), weights.chunk(parts, -1), strict=True):
         a = (v.unsqueeze(-1) * p.unsqueeze(-2)).neg_().add_(1)
         w = w * a.prod(-1)

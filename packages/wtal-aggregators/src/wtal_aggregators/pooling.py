@@ -54,13 +54,14 @@ def dropout_coefficients(attention: Tensor, mask: Tensor | None = None, training
 
 
 def norm_coefficients(attention: Tensor, mask: Tensor | None = None) -> Tensor:
-    """a_t / sum a, summed in at least float32 (MAAN section 3.2, 3).
+    """a_t / sum a, in at least float32 (MAAN section 3.2, 3).
 
     Zero where all attention is. A NaN makes its own row NaN, and attention below zero is divided by its sum as well.
     """
-    a = attention_coefficients(attention, mask)
-    total = a.sum(-1, keepdim=True, dtype=_at_least_float32(a.dtype))
-    return zero_padding((a / torch.where(total == 0, 1, total)).to(a.dtype), mask)
+    # Wide until the end: rounded to float16, the parts of a gradient of a tiny sum are inf - inf.
+    a = attention_coefficients(attention, mask).to(_at_least_float32(attention.dtype))
+    total = a.sum(-1, keepdim=True)
+    return zero_padding((a / torch.where(total == 0, 1, total)).to(attention.dtype), mask)
 
 
 def softmax_norm_coefficients(attention: Tensor, mask: Tensor | None = None) -> Tensor:

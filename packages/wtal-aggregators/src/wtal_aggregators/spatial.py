@@ -60,6 +60,10 @@ class MarginalizedAverage2d(nn.Module):
         super().__init__()
         self.validate = validate
 
+    def extra_repr(self) -> str:
+        """Show the option."""
+        return f"validate={self.validate}"
+
     def forward(self, features: Tensor, attention: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pool features (..., D, H, W) under attention and mask (..., 1, H, W) to (..., D)."""
         sequences = as_sequences(features, attention, mask)
