@@ -11,8 +11,8 @@ STAR is searched with each of its assemblies, whose settings `star_ablation.py` 
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -27,7 +27,7 @@ from wtal_core.demo.bounds import supervised
 from wtal_core.localization import Reading
 from wtal_core.plugins import Registry
 from wtal_core.run import prepare
-from wtal_core.sweep import sweep
+from wtal_core.sweep import experiments_of, sweep
 from wtal_core.training import train_stream
 
 FOLDS = (("person-01", "person-02"), ("person-03", "person-04"), ("person-05", "person-06", "person-07"))
@@ -69,6 +69,7 @@ def search(method: str, file: Path) -> None:
     scores: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for trained in training_settings(method):
         experiment = config.configure(base, trained)
+        points = experiments_of(LOCALIZATION, experiment, registry)
         for fold in FOLDS:
             part = dataclasses.replace(
                 dataset,
@@ -79,7 +80,7 @@ def search(method: str, file: Path) -> None:
                 readings = supervised(part, experiment.training, experiment.seed)
             else:
                 readings = read(part, experiment, registry)
-            for outcome in sweep(part, readings, experiment, registry, LOCALIZATION):
+            for outcome in sweep(part, readings, points, registry):
                 scores[(*trained, *outcome.settings)].append(outcome.mean_ap)
     ranked = sorted(scores, key=lambda settings: -np.mean(scores[settings]))
     print(f"\n{method}: best of {len(ranked)}, mAP (%) at tIoU 0.1:0.1:0.7, mean and each fold")
@@ -95,7 +96,12 @@ def search(method: str, file: Path) -> None:
 
 
 def main() -> None:
-    methods = sys.argv[1:] or [*METHODS, *ASSEMBLIES, "supervised"]
+    known = [*METHODS, *ASSEMBLIES, "supervised"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("methods", nargs="*", default=known, metavar="METHOD", help=", ".join(known))
+    methods = parser.parse_args().methods
+    if unknown := set(methods) - set(known):
+        parser.error(f"no method {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
     with tempfile.TemporaryDirectory() as folder:
         files = write_demo(Path(folder))
         for method in methods:

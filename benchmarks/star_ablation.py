@@ -70,7 +70,7 @@ def outcomes(row: str, seed: int, file: Path) -> Iterator[tuple[str, dict[str, A
 
 
 def shuffled(dataset: Dataset, seed: int) -> Dataset:
-    """Give each training video the labels of another."""
+    """Permute the labels among the training videos."""
     order = np.random.default_rng(seed).permutation(len(dataset.training))
     training = tuple(
         dataclasses.replace(video, instances=dataset.training[other].instances)

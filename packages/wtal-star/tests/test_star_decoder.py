@@ -337,6 +337,25 @@ def test_logits_differentiate_by_a_pattern_that_depends_on_no_weight():
     assert slope.any()
 
 
+@pytest.mark.parametrize("modules", [(), ALL])
+def test_what_is_kept_for_the_backward_pass_grows_linearly_in_the_length(modules):
+    def kept(T):
+        sizes = {}
+
+        def note(tensor):
+            sizes[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        model, truth = small(modules=modules), targets(LABELS[:2], COUNTS[:2])
+        features = torch.randn(2, T, 6, dtype=torch.float64)
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            loss = sum(model.loss(model(features, None, truth), truth).values())
+        assert loss.requires_grad
+        return sum(sizes.values())
+
+    assert kept(400) - kept(200) == kept(800) - kept(600) > 0
+
+
 def test_targets_can_be_checked_before_training():
     model = small(max_steps=2)
     model.check_targets(targets(LABELS[:2], COUNTS[:2]))
@@ -418,6 +437,8 @@ def test_bad_inputs_are_named():
         ({"modules": ["cov"]}, "modules must be a list of 'sparsity', 'coverage' and 'ram', got ['cov']"),
         ({"ram": -1.0}, "ram is the weight of a loss and must be 0 or more, got -1.0"),
         ({"coverage": float("nan")}, "coverage is the weight of a loss and must be 0 or more, got nan"),
+        ({"modules": 5}, "modules must be a list of 'sparsity', 'coverage' and 'ram', got 5"),
+        ({"modules": [["ram"]]}, "modules must be a list of 'sparsity', 'coverage' and 'ram', got [['ram']]"),
         ({"ram": "much"}, "ram is the weight of a loss and must be 0 or more, got 'much'"),
         ({"max_steps": 0}, "max_steps must be a whole number of 1 or more, got 0"),
         ({"beam_width": 2.5}, "beam_width must be a whole number of 1 or more, got 2.5"),

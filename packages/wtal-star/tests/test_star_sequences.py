@@ -52,6 +52,9 @@ def test_a_count_that_denies_its_label_names_the_video(count, shown):
 
 
 def test_count_order_needs_counts():
-    message = "label_order 'count' needs counts, and the targets have none: use 'class', or give counts"
+    message = (
+        "label_order 'count' needs counts, and the targets have none: use 'class', or give counts "
+        "(in an experiment of wtal, data.counts = true gives them)"
+    )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         label_sequences(targets([[1, 0]]), "count")

@@ -190,7 +190,7 @@ class Star(nn.Module):
         self.num_classes = num_classes
         self.aggregator = aggregator
         weights: dict[Module, float] = {"sparsity": sparsity, "coverage": coverage, "ram": ram}
-        if isinstance(modules, str) or not set(modules) <= set(weights):
+        if not isinstance(modules, list | tuple) or not all(module in tuple(weights) for module in modules):
             raise ValueError(f"modules must be a list of 'sparsity', 'coverage' and 'ram', got {modules!r}")
         for module, weight in weights.items():
             if not isinstance(weight, int | float) or not 0 <= weight < math.inf:

@@ -77,7 +77,10 @@ def label_sequences(targets: Targets, order: LabelOrder = "class", max_steps: in
     key = present.long()
     if order == "count":
         if counts is None:
-            raise ValueError("label_order 'count' needs counts, and the targets have none: use 'class', or give counts")
+            raise ValueError(
+                "label_order 'count' needs counts, and the targets have none: use 'class', or give counts "
+                "(in an experiment of wtal, data.counts = true gives them)"
+            )
         key = torch.where(present, counts, 0)
     end = present.shape[1]
     length = min(max_steps, int(num_labels.max()) + 1) if len(num_labels) else 1
