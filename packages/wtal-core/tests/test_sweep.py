@@ -21,6 +21,17 @@ def test_all_combinations_in_the_grids_order():
     ]
 
 
+def test_a_component_stands_before_its_options():
+    option, component = "localization.proposer.fraction=[0.1]", "localization.proposer=['threshold']"
+    assert len(list(combinations([component, option]))) == 1
+    with pytest.raises(ConfigError) as caught:
+        list(combinations([option, component]))
+    assert str(caught.value) == (
+        f"--grid {component}: localization.proposer would replace localization.proposer.fraction, "
+        "which stands before it; give it first"
+    )
+
+
 WHERE = (
     "a sweep changes how stored activations become detections, so keys begin with localization. "
     "and are not localization.activation"
@@ -40,6 +51,7 @@ FORM = "expected key=[value, ...], such as localization.proposer.threshold=[0.1,
         ("localization.proposer.fraction=[]", FORM),
         ("localization.proposer.fraction=[0.1", FORM),
         ("localization.proposer.fraction", FORM),
+        ("localization.proposer.fraction=[0.1]\nx=1", FORM),
     ],
 )
 def test_a_bad_axis_is_repeated_with_what_is_wrong(line, said):

@@ -224,6 +224,8 @@ def test_memory_layout_changes_nothing(way):
     table.flags.writeable = False
     columns = Detections(detections.label[::-1].astype(np.int32), *table.T)
     assert [unpack(s(columns)) for s in (NonMaximumSuppression(), SoftNonMaximumSuppression())] == expected
+    for suppress in (NonMaximumSuppression(1), SoftNonMaximumSuppression(sigma=1, threshold=1, minimum_score=0)):
+        suppress(detections)
     if way == "compiled":  # once: compiling takes seconds
         for loop in LOOPS:
             assert len(loop.machine_code.signatures) == 1

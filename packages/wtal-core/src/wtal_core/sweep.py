@@ -38,28 +38,22 @@ class Outcome(NamedTuple):
 def sweep(
     dataset: Dataset,
     readings: Mapping[str, Sequence[Reading]],
-    experiment: config.Experiment,
+    points: Mapping[tuple[str, ...], config.Experiment],
     registry: Registry,
-    grid: Sequence[str],
     progress: Progress | None = None,
 ) -> list[Outcome]:
-    """Localize and evaluate the data set's test videos with every combination of a grid; the best first.
-
-    Ties stay in the grid's order. Nothing is evaluated before all combinations have passed `experiments_of`.
+    """Localize and evaluate the data set's test videos at every point of a grid; the best first.
 
     Args:
         dataset: its test videos are those that `readings` covers.
         readings: per video, one per stream.
-        experiment: what the settings change.
+        points: what `experiments_of` made of the grid; ties stay in its order.
         registry: where components are found.
-        grid: `key=[value, ...]` each, with keys below `localization`.
         progress: shows a bar.
 
     Raises:
-        ConfigError, Problems: as `experiments_of`.
         PluginError: a component fails on a video; the message begins with the combination.
     """
-    points = experiments_of(grid, experiment, registry)
     advance = (progress or Silent()).stage("sweep", len(points))
     outcomes = []
     for done, (settings, changed) in enumerate(points.items(), start=1):
@@ -122,7 +116,8 @@ def combinations(grid: Sequence[str]) -> Iterator[tuple[str, ...]]:
         combinations(["localization.proposer.threshold=[0.1, 0.2]"])
 
     Raises:
-        ConfigError: a key does not lie below `localization` or comes twice, or a value is no list.
+        ConfigError: a key does not lie below `localization`, comes twice or after one of its own options, or a value
+            is no list.
     """
     axes: dict[str, list[str]] = {}
     for line in grid:
@@ -136,9 +131,11 @@ def combinations(grid: Sequence[str]) -> Iterator[tuple[str, ...]]:
             )
         if key in axes:
             raise ConfigError(f"--grid {line}: {key} is in the grid already; give all its values in one list")
+        if options := [other for other in axes if other.startswith(f"{key}.")]:
+            raise ConfigError(f"--grid {line}: {key} would replace {options[0]}, which stands before it; give it first")
         try:
-            values = tomllib.loads(f"values = {text}")["values"]
-        except tomllib.TOMLDecodeError:
+            (values,) = tomllib.loads(f"values = {text}").values()
+        except ValueError:  # no TOML, or more than one value
             values = None
         if not isinstance(values, list) or not values:
             raise ConfigError(

@@ -52,7 +52,7 @@ def in_range(name: str, value: Any, highest: float = math.inf) -> None:
 def choice(name: str, value: Any, choices: object) -> None:
     """Refuse an option that is not among the values of a `Literal`."""
     allowed = get_args(choices)
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} must be {', '.join(map(repr, allowed[:-1]))} or {allowed[-1]!r}, got {value!r}")
 
 

@@ -28,9 +28,8 @@ def nms(
     """Greedy non-maximum suppression of half-open intervals.
 
     The best detection is kept, those of its class that overlap it by a tIoU above `threshold` go, and so on. Lengths
-    are end - start: seconds are not pixels, there is no + 1. Of two equal scores the
-    better is that of the earlier start, then the earlier end, then the smaller label: nothing depends on the order of
-    the input.
+    are end - start: seconds are not pixels, there is no + 1. Of two equal scores the better is that of the earlier
+    start, then the earlier end, then the smaller label: nothing depends on the order of the input.
 
     Args:
         start: (N,) seconds.
@@ -184,10 +183,10 @@ def _greedy(detections: Detections, threshold: float, across_classes: bool = Fal
         detections, arrays = detections.take(by_time), [array[by_time] for array in arrays]
     blocks = _blocks(arrays[0])
     if len(blocks) == 1:
-        kept = _keep(_rank(detections), *arrays, threshold)
+        kept = _keep(_rank(detections), *arrays, float(threshold))  # an integer would be compiled for anew
     else:  # each in the cache, for in a large one every step of the best to the next best would leave it
         several = [
-            block.start + _keep(_rank(detections.take(block)), *(array[block] for array in arrays), threshold)
+            block.start + _keep(_rank(detections.take(block)), *(array[block] for array in arrays), float(threshold))
             for block in blocks
         ]
         kept = np.concatenate(several)
@@ -207,7 +206,8 @@ def _soft(
     group = np.zeros_like(label) if across_classes else label
     order = np.lexsort((label, end, start, group))  # the loop settles ties by position
     score = score[order]
-    gone = _weaken(score, group[order], start[order], end[order], decay == "gaussian", sigma, threshold, minimum_score)
+    options = float(sigma), float(threshold), float(minimum_score)  # integers would be compiled for anew
+    gone = _weaken(score, group[order], start[order], end[order], decay == "gaussian", *options)
     kept, score = order[~gone], score[~gone]
     ranked = _rank(detections.take(kept)._replace(score=score))
     return kept[ranked], score[ranked]

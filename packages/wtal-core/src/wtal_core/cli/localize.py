@@ -8,7 +8,8 @@ from wtal_core.cli.options import RunDirectory, Settings
 def command(run: RunDirectory, settings: Settings = None) -> None:
     """Localize the test subset with a run's trained models; write detections.json and classification.json.
 
-    Activations are stored, so that doing it again with other thresholds runs no network.
+    Activations are stored, so that doing it again with other thresholds runs no network. The settings stay in the run's
+    config.toml, and an evaluation of older detections goes.
 
     Example: `wtal localize runs/maan/seed-0 --set localization.proposer.threshold=0.3`
     """

@@ -22,6 +22,8 @@ def command(
 ) -> None:
     """Try localization settings on a trained run's training subset, from stored activations; print the best.
 
+    Each combination changes the run's present settings, those of its config.toml. The training subset needs segments.
+
     Example: `wtal sweep runs/maan/seed-0 --grid 'localization.proposer.threshold=[0.1,0.2,0.3]'`
     """
     import shlex
@@ -34,10 +36,10 @@ def command(
     opened = runs.reopen(run, [], section="localization")
     dataset = opened.dataset if on_test_subset else on_training_subset(opened.dataset)
     dataset.ground_truth()  # says at once if segments are missing
-    experiments_of(grid, opened.experiment, opened.registry)  # before a network runs for a misspelt setting
+    points = experiments_of(grid, opened.experiment, opened.registry)  # before a network runs for a misspelt setting
     with bars() as progress:
         readings = runs.read(opened, "test" if on_test_subset else "training", progress)
-        outcomes = sweep(dataset, readings, opened.experiment, opened.registry, grid, progress)
+        outcomes = sweep(dataset, readings, points, opened.registry, progress)
     print_evaluations({_short(outcome.settings): [outcome.content] for outcome in outcomes[:best]})
     chosen = [word for setting in outcomes[0].settings for word in ("--set", setting)]
     subset = "test" if on_test_subset else "training"
