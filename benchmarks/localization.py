@@ -10,6 +10,7 @@ are wall time.
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -54,7 +55,11 @@ def cold_start() -> None:
         "w.{call}; print(time.perf_counter() - t)"
     )
     with tempfile.TemporaryDirectory() as cache:
-        environment = {**os.environ, "NUMBA_CACHE_DIR": cache, "PYTHONPATH": ":".join(path for path in sys.path if path)}
+        environment = {
+            **os.environ,
+            "NUMBA_CACHE_DIR": cache,
+            "PYTHONPATH": ":".join(path for path in sys.path if path),
+        }
         for name, call, n, runs in (
             ("nms        50 intervals, NumPy", "nms(s, s + 5, s)", 50, 5),
             ("nms        16,000 intervals, NumPy", "nms(s, s + 5, s)", 16_000, 5),
