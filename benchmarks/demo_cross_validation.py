@@ -4,7 +4,7 @@ For every method, each combination of training settings is trained on the people
 third; each trained model is then localized with each combination of localization settings. The best mean of mAP at tIoU
 0.1:0.1:0.7 over the folds wins. The committed `wtal_core/demo/experiments/*.toml` hold what this prints.
 
-STAR is searched with each of its assemblies, whose settings `star_ablation.py` holds.
+STAR is searched with each of its assemblies, whose settings `star_ablation.py` holds, and with several weights of RAM.
 
     python benchmarks/demo_cross_validation.py [METHOD ...]
 """
@@ -35,11 +35,13 @@ WEIGHT_DECAY = [0.0, 0.001, 0.01, 0.03, 0.1]
 SPARSITY = [0.0, 0.1]  # STPN's own loss term
 # STAR with another assembly than that of its row of the demo. A sum that learnt from 20 snippets reads all those of a
 # session at another scale, hence the one that learns from about as many as the sessions have.
-ASSEMBLIES = {
+VARIANTS = {
     "star-weighted-sum": ("model.aggregator=weighted-sum",),
     "star-weighted-sum-200": ("model.aggregator=weighted-sum", "training.snippets=200"),
     "star-norm": ("model.aggregator=norm",),
+    "star-ram": ('model.decoder.modules=["sparsity", "coverage", "ram"]', "data.counts=true"),
 }
+RAM = [0.0001, 0.001, 0.01, 0.1]  # tried with the weight decay of the demo's STAR
 LOCALIZATION = [
     "localization.proposer.threshold=[0.05, 0.1, 0.2, 0.3, 0.4, 0.5]",
     "localization.proposer.class_threshold=[0.1, 0.3]",
@@ -48,6 +50,8 @@ LOCALIZATION = [
 
 
 def training_settings(method: str) -> list[tuple[str, ...]]:
+    if method == "star-ram":
+        return [(f"model.decoder.ram={value}",) for value in RAM]
     decays = [(f"training.weight_decay={value}",) for value in WEIGHT_DECAY]
     if method != "stpn":
         return decays
@@ -64,7 +68,7 @@ def read(dataset: Dataset, experiment: config.Experiment, registry: Registry) ->
 
 
 def search(method: str, file: Path) -> None:
-    base = config.load(file, ASSEMBLIES.get(method, ()))
+    base = config.load(file, VARIANTS.get(method, ()))
     registry, dataset = prepare(base)
     scores: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for trained in training_settings(method):
@@ -96,7 +100,7 @@ def search(method: str, file: Path) -> None:
 
 
 def main() -> None:
-    known = [*METHODS, *ASSEMBLIES, "supervised"]
+    known = [*METHODS, *VARIANTS, "supervised"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("methods", nargs="*", default=known, metavar="METHOD", help=", ".join(known))
     methods = parser.parse_args().methods
@@ -106,7 +110,7 @@ def main() -> None:
         files = write_demo(Path(folder))
         for method in methods:
             started = time.perf_counter()
-            search(method, files["star" if method in ASSEMBLIES else method])
+            search(method, files["star" if method in VARIANTS else method])
             print(f"  {time.perf_counter() - started:.0f} s", flush=True)
 
 
