@@ -261,6 +261,7 @@ def test_a_decoder_may_refuse_targets_before_training(fakes, wtal, tiny, tmp_pat
 
     def refuse(self, targets):
         assert targets.labels.tolist() == [[1, 0], [0, 1]] * 3
+        assert self.classifier.in_features == 4  # that of the data: a decoder may be particular about it
         raise RefusalError("video 2 of the batch has 9 labels")
 
     monkeypatch.setattr(AttentionPooling, "check_targets", refuse, raising=False)

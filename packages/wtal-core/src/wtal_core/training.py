@@ -201,7 +201,8 @@ def load_checkpoint(
 def target_problems(dataset: Dataset, experiment: config.Experiment, registry: Registry) -> Iterator[WtalError]:
     """Yield what the decoder has against the training subset's labels and counts, if it says so before training."""
     name, _ = config.component(experiment.model.decoder)
-    model = build_model(experiment, registry, 1, len(dataset.classes), videos=())
+    width = dataset.feature_dims[dataset.data.streams[0]]  # not any: a decoder may be particular about it
+    model = build_model(experiment, registry, width, len(dataset.classes), videos=())
     check = getattr(model.decoder, "check_targets", None)
     if check is None:
         return
