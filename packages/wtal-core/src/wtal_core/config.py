@@ -15,7 +15,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
 import tomli_w
@@ -28,7 +28,7 @@ PositiveInt = Annotated[int, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 Probability = Annotated[float, Meta(ge=0, lt=1)]
 
-#: A component: its name, or a table with `name` and options. `Choice.of` reads both.
+#: A component: its name, or a table with `name` and options.
 Component = str | dict[str, Any]
 
 
@@ -47,11 +47,13 @@ class SnippetGrid(Table, frozen=True):
 class Data(Table, frozen=True):
     """Where annotations and features are. Paths are relative to the experiment file."""
 
-    annotations: str  #: ActivityNet-format JSON
+    annotations: str  #: a file or folder that the annotation reader understands
     features: str  #: a folder or file that the reader understands
     grid: Literal["duration"] | SnippetGrid  #: "duration": the snippets share the annotated duration evenly
-    reader: Component = "npy"
-    streams: Annotated[list[str], Meta(min_length=1)] = field(default_factory=lambda: ["rgb", "flow"])
+    annotation_reader: Component = "activitynet"
+    reader: Component = "npy"  #: of the features
+    #: A model each, fused late; the streams of a list in the list are joined, feature by feature, for one model
+    streams: Annotated[list[str | list[str]], Meta(min_length=1)] = field(default_factory=lambda: ["rgb", "flow"])
     training_subset: str = "training"
     test_subset: str = "validation"
     classes: list[str] | None = None  #: the classes and their order; by default those of the training subset, sorted
@@ -60,7 +62,7 @@ class Data(Table, frozen=True):
 
 
 class Model(Table, frozen=True):
-    """One model per stream, of this kind."""
+    """One model per stream, or per list of joint streams, of this kind."""
 
     decoder: Component = "attention-pooling"
     aggregator: Component = "maa"
@@ -69,7 +71,9 @@ class Model(Table, frozen=True):
 class Training(Table, frozen=True):
     """How each stream is trained. Defaults of MAAN (section 3.1) where the paper gives them, else ours."""
 
-    snippets: PositiveInt = 20  #: T, one random snippet from each of T equal segments (MAAN)
+    clip: Component = "segments"  #: which snippets of a video one step sees; MAAN: one of each of 20 equal segments
+    sampler: Component = "epochs"  #: which videos make up a batch
+    losses: list[Component] = field(default_factory=list)  #: terms beside the decoder's own
     learning_rate: Positive = 5e-4  #: Adam (MAAN)
     iterations: PositiveInt = 1000  #: ours
     batch_size: PositiveInt = 16  #: videos; ours
@@ -82,6 +86,7 @@ class Training(Table, frozen=True):
 class Localization(Table, frozen=True):
     """From decodings to detections."""
 
+    clip: Component = "whole"  #: which snippets of a video the models see; their rows stand for equal parts of it
     activation: Component = "cas"
     proposer: Component = "threshold"
     suppressor: Component = "nms"
@@ -97,6 +102,19 @@ class Evaluation(Table, frozen=True):
     evaluator: Component = "activitynet"
 
 
+class Stage(Table, frozen=True):
+    """One round of training. What it does not change is as in the tables `model`, `training` and `localization`."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    localization: dict[str, Any] = field(default_factory=dict)  #: by which the next stage's teacher sees detections
+    models: PositiveInt = 1  #: trained from different starts, their predictions averaged
+    teacher: Component | None = None  #: says from the stage before what each snippet shall be
+    #: "continue": weights of equal name and shape are taken from the stage before, model by model
+    start: Literal["fresh", "continue"] = "fresh"
+    frozen: list[str] = field(default_factory=list)  #: parameters that are not trained, by the beginnings of their names
+
+
 class Experiment(Table, frozen=True):
     """A whole experiment: everything that a run depends on but the code."""
 
@@ -105,18 +123,50 @@ class Experiment(Table, frozen=True):
     training: Training = Training()
     localization: Localization = Localization()
     evaluation: Evaluation = Evaluation()
+    stages: list[Stage] = field(default_factory=lambda: [Stage()])  #: the last one's models localize
+    trackers: list[Component] = field(default_factory=list)  #: told how the run goes
     seed: Annotated[int, Meta(ge=0)] = 0
     threads: PositiveInt = 1  #: of torch on the CPU; fixed, because sums split among threads round differently
     device: str = "auto"  #: a torch device; "auto" is the GPU if there is one
     disable_plugins: list[str] = field(default_factory=list)  #: distributions whose plugins are ignored
 
 
-def component(value: Component) -> tuple[str, dict[str, Any]]:
-    """Split a component's setting into its name and its options."""
-    if isinstance(value, str):
-        return value, {}
-    options = dict(value)
-    return options.pop("name"), options
+class StageSettings(NamedTuple):
+    """What holds in one stage."""
+
+    number: int
+    model: Model
+    training: Training
+    localization: Localization
+    stage: Stage
+
+
+def stages(experiment: Experiment) -> list[StageSettings]:
+    """The stages of an experiment with all that holds in each.
+
+    Raises:
+        ConfigError: a stage changes a key that does not exist, or to a wrong type.
+    """
+    return [_stage(experiment, number) for number in range(len(experiment.stages))]
+
+
+def settled(experiment: Experiment) -> Experiment:
+    """The experiment as a run keeps it: what a teacher depends on does not change when localization does later."""
+    kept = [
+        msgspec.structs.replace(one.stage, localization=_without_none(msgspec.to_builtins(one.localization)))
+        for one in stages(experiment)[:-1]
+    ]
+    return msgspec.structs.replace(experiment, stages=[*kept, experiment.stages[-1]])
+
+
+def name_of(value: Component) -> str:
+    """The name in a component's setting."""
+    return value if isinstance(value, str) else str(value["name"])
+
+
+def stream_name(value: str | list[str]) -> str:
+    """The name of a stream, or of several that are joined: `rgb+flow`."""
+    return value if isinstance(value, str) else "+".join(value)
 
 
 def load(path: Path, settings: Sequence[str] = ()) -> Experiment:
@@ -169,14 +219,19 @@ def configure(experiment: Experiment, settings: Sequence[str]) -> Experiment:
         *parents, last = keys = [part.strip() for part in key.split(".")]
         if not equals or not all(keys):
             raise ConfigError(f"--set {setting}: expected key.path=value, such as training.iterations=500")
-        target = table
+        target: Any = table
         for depth, parent in enumerate(parents):
+            if isinstance(target, list):
+                target = _item(target, parent, setting)
+                continue
             below = target.setdefault(parent, {})
             if isinstance(below, str):  # a component given by its name alone gets options; a grid becomes another
                 below = target[parent] = {"name": below} if _is_component(parents[: depth + 1]) else {}
-            if not isinstance(below, dict):
+            if not isinstance(below, dict | list):
                 raise ConfigError(f"--set {setting}: {parent!r} has no keys of its own")
             target = below
+        if isinstance(target, list):
+            raise ConfigError(f"--set {setting}: give the whole list, or a key of one of its tables")
         target[last] = _value(text.strip())
         # Each setting is checked as it is applied, so that the message names the one at fault.
         changed, problems = _decode(table, f"--set {setting}")
@@ -224,21 +279,62 @@ def _decode(table: Mapping[str, Any], source: str) -> tuple[Experiment | None, l
             return experiment if complete else None, problems
 
 
+def _stage(experiment: Experiment, number: int) -> StageSettings:
+    stage = experiment.stages[number]
+    tables = {}
+    for section in ("model", "training", "localization"):
+        changed = msgspec.to_builtins(getattr(experiment, section)) | getattr(stage, section)
+        try:
+            tables[section] = msgspec.convert(changed, type(getattr(experiment, section)))
+        except msgspec.ValidationError as error:
+            text, path = _parse(str(error))
+            raise ConfigError(_explain(text, [section, *path], f"stages[{number}].")) from error
+    return StageSettings(number, **tables, stage=stage)
+
+
+def components(experiment: Experiment) -> Iterator[tuple[str, str, Component]]:
+    """Every component that an experiment names: the path of its key, its kind, and the setting."""
+    for (section, key), kind in _COMPONENTS.items():
+        yield f"{section}.{key}", kind, getattr(getattr(experiment, section), key)
+    for number, loss in enumerate(experiment.training.losses):
+        yield f"training.losses[{number}]", "loss", loss
+    for number, tracker in enumerate(experiment.trackers):
+        yield f"trackers[{number}]", "tracker", tracker
+    for number, stage in enumerate(experiment.stages):
+        if stage.teacher is not None:
+            yield f"stages[{number}].teacher", "teacher", stage.teacher
+
+
 def _inconsistencies(experiment: Experiment) -> Iterator[str]:
     """What types cannot express."""
-    for section, keys in _COMPONENTS.items():
-        for key in keys:
-            value = getattr(getattr(experiment, section), key)
+    views = [("", experiment)]
+    for number in range(len(experiment.stages)):
+        try:
+            one = _stage(experiment, number)
+        except ConfigError as error:
+            yield str(error)
+            continue
+        changed = {name: getattr(one, name) for name in ("model", "training", "localization")}
+        if any(getattr(one.stage, name) for name in changed):
+            view = msgspec.structs.replace(experiment, **changed, stages=[Stage()], trackers=[])
+            views.append((f"stages[{number}].", view))
+    for where, view in views:
+        for key, _, value in components(view):
             if isinstance(value, dict) and not isinstance(value.get("name"), str):
-                yield f"`{section}.{key}` is a table without a `name`, a string that says which component it is"
+                yield f"`{where}{key}` is a table without a `name`, a string that says which component it is"
+    if not experiment.stages:
+        yield "`stages` is empty; leave it out for one stage"
+    elif experiment.stages[0].start == "continue":
+        yield '`stages[0].start` is "continue", but there is no stage before it'
     weights, streams = experiment.localization.stream_weights, experiment.data.streams
     if weights is not None and (len(weights) != len(streams) or not sum(weights) > 0):
         yield (
             f"`localization.stream_weights` must hold one weight for each of the {len(streams)} streams, "
             f"not all zero; got {weights}"
         )
-    if len(set(streams)) < len(streams):
-        yield f"`data.streams` names a stream twice: {streams}"
+    names = [name for stream in streams for name in ([stream] if isinstance(stream, str) else stream)]
+    if len(set(names)) < len(names) or [] in streams:
+        yield f"`data.streams` names a stream twice, or joins none: {streams}"
 
 
 _UNKNOWN = re.compile(r"unknown field `(.+)`")
@@ -246,43 +342,55 @@ _MISSING = re.compile(r"missing required field `(.+)`")
 _CHOICE = re.compile(r"Invalid enum value '(.*)'")
 
 
-def _parse(message: str) -> tuple[str, list[str]]:
-    """Split msgspec's message into what is wrong and the keys that lead there."""
+def _parse(message: str) -> tuple[str, list[str | int]]:
+    """Split msgspec's message into what is wrong and the keys and indices that lead there."""
     text, _, where = message.partition(" - at `$")
-    return text, [key for key in re.split(r"[.\[]", where.rstrip("`")) if key and not key.endswith("]")]
+    keys = re.findall(r"\.([^.\[\]`]+)|\[(\d+)\]", where)
+    return text, [int(index) if index else key for key, index in keys]
 
 
-def _explain(text: str, path: Sequence[str]) -> str:
+def dotted(path: Sequence[str | int]) -> str:
+    """A path as people write it: `stages[0].training`."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).removeprefix(".")
+
+
+def _explain(text: str, path: Sequence[str | int], before: str = "") -> str:
     """Say what is wrong in the file's own terms: dotted keys, and what there is to choose from."""
-    dotted = ".".join(path)
+    where = before + dotted(path)
     if unknown := _UNKNOWN.search(text):
-        return f"unknown key `{'.'.join([*path, unknown[1]])}`; {did_you_mean(unknown[1], list(_annotations(path)))}"
+        key = f"{where}.{unknown[1]}" if where else unknown[1]
+        return f"unknown key `{key}`; {did_you_mean(unknown[1], list(_annotations(path)))}"
     if missing := _MISSING.search(text):
-        return f"missing key `{'.'.join([*path, missing[1]])}`"
+        return f"missing key `{where}.{missing[1]}`" if where else f"missing key `{missing[1]}`"
     if wrong := _CHOICE.search(text):
-        literals = [kind for kind in _members(_annotations(path[:-1])[path[-1]]) if get_origin(kind) is Literal]
+        literals = [kind for kind in _members(_annotations(path[:-1])[str(path[-1])]) if get_origin(kind) is Literal]
         choices = [choice for literal in literals for choice in get_args(literal)]
-        return f"`{dotted}`: no such choice {wrong[1]!r}; {did_you_mean(wrong[1], choices)}"
+        return f"`{where}`: no such choice {wrong[1]!r}; {did_you_mean(wrong[1], choices)}"
     text = text.replace("object", "table")  # msgspec's words are JSON's
-    return f"`{dotted}`: {text}" if dotted else text
+    return f"`{where}`: {text}" if where else text
 
 
-def _mend(table: dict[str, Any], path: Sequence[str]) -> bool:
+def _mend(table: Any, path: Sequence[str | int]) -> bool:
     """Remove a wrong value, or put a stand-in for a required one, so that decoding goes on; False if it cannot."""
     for key in path[:-1]:
-        table = table.get(key, {})
-    if not path or not isinstance(table, dict):
+        table = table[key] if isinstance(table, list) else table.get(key, {})
+    if not path or not isinstance(table, dict | list):
         return False
+    if isinstance(table, list):
+        del table[int(path[-1])]
+        return True
     if tuple(path) in _REQUIRED:
         table[path[-1]] = copy.deepcopy(_REQUIRED[tuple(path)])
         return True
     return table.pop(path[-1], None) is not None
 
 
-def _annotations(path: Sequence[str]) -> dict[str, Any]:
+def _annotations(path: Sequence[str | int]) -> dict[str, Any]:
     """The keys of a table and the types of their values."""
     table: type[Struct] = Experiment
     for key in path:
+        if isinstance(key, int):
+            continue
         annotation = {field.name: field.type for field in msgspec.structs.fields(table)}[key]
         table = next(kind for kind in _members(annotation) if isinstance(kind, type) and issubclass(kind, Struct))
     return {field.name: field.type for field in msgspec.structs.fields(table)}
@@ -294,7 +402,14 @@ def _members(annotation: Any) -> list[Any]:
 
 
 def _is_component(path: Sequence[str]) -> bool:
-    return len(path) == 2 and path[1] in _COMPONENTS.get(path[0], ())
+    return tuple(path) in _COMPONENTS
+
+
+def _item(items: list[Any], index: str, setting: str) -> Any:
+    """One table of a list, such as a stage."""
+    if not index.isdecimal() or int(index) >= len(items) or not isinstance(items[int(index)], dict):
+        raise ConfigError(f"--set {setting}: expected the number of a table below {len(items)}, got {index!r}")
+    return items[int(index)]
 
 
 def _value(text: str) -> Any:
@@ -329,9 +444,17 @@ _REQUIRED: Mapping[tuple[str, ...], Any] = {
     ("data", "grid", "frames_per_second"): 1.0,
     ("data", "grid", "stride"): 1,
 }
-_COMPONENTS = {
-    "data": ["reader"],
-    "model": ["decoder", "aggregator"],
-    "localization": ["activation", "proposer", "suppressor"],
-    "evaluation": ["evaluator"],
+#: The keys that hold one component each, and its kind.
+_COMPONENTS: Mapping[tuple[str, str], str] = {
+    ("data", "annotation_reader"): "annotation reader",
+    ("data", "reader"): "feature reader",
+    ("model", "decoder"): "decoder",
+    ("model", "aggregator"): "aggregator",
+    ("training", "clip"): "clip",
+    ("training", "sampler"): "sampler",
+    ("localization", "clip"): "clip",
+    ("localization", "activation"): "activation",
+    ("localization", "proposer"): "proposer",
+    ("localization", "suppressor"): "suppressor",
+    ("evaluation", "evaluator"): "evaluator",
 }

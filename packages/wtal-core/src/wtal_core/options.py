@@ -8,12 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from wtal_core.errors import nearest
-
-#: What the host gives a component of a kind when it builds one.
-INJECTED: Mapping[str, tuple[str, ...]] = {
-    "decoder": ("feature_dim", "num_classes", "aggregator"),
-    "feature reader": ("path",),
-}
+from wtal_core.kinds import Kind
 
 _UNKNOWN = inspect.Parameter.empty
 
@@ -56,6 +51,15 @@ def options_of(target: Callable[..., Any], injected: Collection[str]) -> Options
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in injected
     )
     return Options(named, any(p.kind is p.VAR_KEYWORD for p in parameters) and not _inherits_from_torch(target))
+
+
+def injected(kind: Kind, target: Callable[..., Any]) -> tuple[str, ...]:
+    """The parameters of a class or function that the host fills: those always given, and of those offered its own."""
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        parameters = {}  # type: ignore[assignment]
+    return kind.given + tuple(name for name in kind.offered if name in parameters)
 
 
 def option_problem(options: Options, values: Mapping[str, Any]) -> str | None:

@@ -1,35 +1,33 @@
-"""The conformance kit: does a component keep the contract of its kind (`wtal_core.contracts`)?
+"""The conformance kit: does a component keep the contract of its kind (`wtal_core.kinds`)?
 
-A test of a plugin needs three lines:
+A test of a plugin needs three lines, and gets one result for each clause of the contract:
 
-    from wtal_core.testing import check_aggregator
+    from wtal_core.testing import parametrize_with_clauses
 
-    def test_my_pooling_keeps_the_contract():
-        check_aggregator(MyPooling)
+    @parametrize_with_clauses("aggregator", MyPooling)
+    def test_my_pooling_keeps_the_contract(clause):
+        clause()
 
-A checker tries the clauses of its kind one by one, each on inputs of rising size, and raises `ContractError` at the
-first that does not hold: which clause, what happened, and the smallest of its inputs that shows it. It takes the class,
-or whatever builds a component: `functools.partial(MyPooling, power=2)`. `clauses("aggregator")` lists what is checked.
+Each clause is tried on inputs of rising size, and raises `ContractError` where it does not hold: what happened, and the
+smallest of its inputs that shows it. A clause that a component cannot promise is waived by its name, with the reason,
+and is then shown as skipped: `waive={"classes": "suppresses across classes"}`. `check(kind, make)` tries all of them
+outside pytest.
+
+`tmp_plugin` installs a component under a name for a while, so that an experiment can use it; `no_strange_plugins` leaves
+only the plugins of the distributions named.
 """
 
 from wtal_core.answers import ContractError
-from wtal_core.testing.trial import clauses
-
-# Each module adds its clauses in the order in which they are checked.
-from wtal_core.testing.aggregators import check_aggregator  # isort: skip
-from wtal_core.testing.decoders import check_decoder  # isort: skip
-from wtal_core.testing.localization import check_activation, check_proposer, check_suppressor  # isort: skip
-from wtal_core.testing.evaluators import check_evaluator  # isort: skip
-from wtal_core.testing.readers import check_feature_reader  # isort: skip
+from wtal_core.testing.environment import no_strange_plugins, tmp_plugin
+from wtal_core.testing.parametrize import parametrize_with_clauses
+from wtal_core.testing.trial import Clause, check, clauses
 
 __all__ = [
+    "Clause",
     "ContractError",
-    "check_activation",
-    "check_aggregator",
-    "check_decoder",
-    "check_evaluator",
-    "check_feature_reader",
-    "check_proposer",
-    "check_suppressor",
+    "check",
     "clauses",
+    "no_strange_plugins",
+    "parametrize_with_clauses",
+    "tmp_plugin",
 ]

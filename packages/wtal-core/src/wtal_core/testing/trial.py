@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from wtal_core.answers import ContractError, require
 from wtal_core.errors import one_line
-from wtal_core.plugins import known_kind
+from wtal_core.kinds import known_kind
 
 Example = Mapping[str, Any]
 Examples = Callable[[], Iterable[Example]]
@@ -26,6 +26,7 @@ Check = Callable[..., None]
 class Clause(NamedTuple):
     """A sentence of the contract of one kind, and how it is checked."""
 
+    name: str  # in code, such as "padding"; what a waiver names
     sentence: str  # what a component promises
     examples: Examples  # gives the inputs on which it is tried, the smallest first, made anew at each call
     holds: Check  # called as `holds(trial, **example)`; raises `ContractError` where the sentence does not hold
@@ -38,7 +39,7 @@ def clause(kind: str, examples: Examples, sentence: str) -> Callable[[Check], Ch
     """Make a function the check of a clause of this kind; clauses are tried in the order of their definition."""
 
     def add(holds: Check) -> Check:
-        _CLAUSES.setdefault(kind, []).append(Clause(sentence, examples, holds))
+        _CLAUSES.setdefault(kind, []).append(Clause(holds.__name__.strip("_"), sentence, examples, holds))
         return holds
 
     return add
@@ -49,13 +50,15 @@ def once() -> Iterator[Example]:
     yield {}
 
 
-def clauses(kind: str) -> tuple[str, ...]:
-    """The sentences of the contract that are checked for a kind, in order.
+def clauses(kind: str) -> tuple[Clause, ...]:
+    """The clauses of the contract of a kind, in the order in which they are checked.
 
     Raises:
         PluginError: there is no such kind.
     """
-    return tuple(one.sentence for one in _CLAUSES[known_kind(kind)])
+    known = known_kind(kind)
+    _ = known.module  # which adds them
+    return tuple(_CLAUSES[known.name])
 
 
 class Trial:
@@ -99,31 +102,58 @@ class Trial:
 def check(
     kind: str,
     make: Callable[..., Any],
+    *,
     write: Callable[[Path, Any], object] | None = None,
-    without: Collection[str] = (),
+    waive: Mapping[str, str] | None = None,
 ) -> None:
-    """Try every clause of a kind on each of its examples, except the clauses whose sentences are in `without`.
+    """Try every clause of a kind on each of its examples.
+
+    Args:
+        kind: such as "aggregator".
+        make: the component's class, or whatever builds one: `functools.partial(MyPooling, power=2)`.
+        write: of a reader: `write(path, content)` writes what is to be read, in the reader's layout, a file or a folder
+            at `path`, where there is nothing yet.
+        waive: clauses that the component does not promise, by name, each with the reason.
 
     Raises:
         ContractError: the first clause that does not hold, what happened, and the smallest input that shows it. What a
             component raises breaks the clause, and so does an answer that the check can make nothing of.
+        ValueError: a waiver names no clause, or gives no reason.
     """
+    for one in unwaived(kind, waive or {}):
+        check_clause(kind, one, make, write)
+
+
+def unwaived(kind: str, waive: Mapping[str, str]) -> list[Clause]:
+    """The clauses of a kind that are not waived."""
+    known = clauses(kind)
+    for name, reason in waive.items():
+        if name not in {one.name for one in known}:
+            raise ValueError(f"no clause {name!r} of the kind {kind}: {', '.join(one.name for one in known)}")
+        if not reason.strip():
+            raise ValueError(f"the waiver of {name!r} needs a reason")
+    return [one for one in known if one.name not in waive]
+
+
+def check_clause(
+    kind: str, one: Clause, make: Callable[..., Any], write: Callable[[Path, Any], object] | None = None
+) -> None:
+    """Try one clause; as `check`."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        for sentence, examples, holds in _CLAUSES[kind]:
-            for example in examples() if sentence not in without else ():
-                trial = Trial(make, write, example)
-                try:
-                    holds(trial, **example)
-                except KeyboardInterrupt:
-                    raise
-                except BaseException as error:
-                    known = isinstance(error, ContractError)
-                    broken = str(error) if known else f"Checking it raised {_described(error)}."
-                    given = ", ".join(f"{name} = {text}" for name, text in trial.given.items())
-                    raise ContractError(
-                        f"{kind} {_name(make)} breaks the contract: {sentence}. {broken}"
-                        + (f"\nThe smallest input that shows it: {given}" if given else "")
-                    ) from (error.__cause__ if known else error)
+        for example in one.examples():
+            trial = Trial(make, write, example)
+            try:
+                one.holds(trial, **example)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                known = isinstance(error, ContractError)
+                broken = str(error) if known else f"Checking it raised {_described(error)}."
+                given = ", ".join(f"{name} = {text}" for name, text in trial.given.items())
+                raise ContractError(
+                    f"{kind} {_name(make)} breaks the contract: {one.sentence}. {broken}"
+                    + (f"\nThe smallest input that shows it: {given}" if given else "")
+                ) from (error.__cause__ if known else error)
 
 
 # What the clauses of several kinds require
@@ -208,20 +238,20 @@ def devices() -> list[torch.device]:
 
 
 def first_alone(batch: Tensor) -> Tensor:
-    """A mask (B, T) for a batch (B, T, ...): of the first video the first snippet is real, of the others all are."""
+    """A mask (B, T) for a batch (B, T, ...): of the first video the first snippet is seen, of the others all are."""
     mask = torch.ones(batch.shape[:2], dtype=torch.bool, device=batch.device)
     mask[0, 1:] = False
     return mask
 
 
-def all_real(batch: Tensor) -> Tensor:
+def all_seen(batch: Tensor) -> Tensor:
     """A mask (B, T) of True for a batch (B, T, ...)."""
     return torch.ones(batch.shape[:2], dtype=torch.bool, device=batch.device)
 
 
-def padded(batch: Tensor, value: float) -> Tensor:
-    """The batch (B, T, ...) with one snippet more, which holds the value."""
-    return torch.cat([batch, torch.full_like(batch[:, :1], value)], 1)
+def padded(batch: Tensor, value: float, dim: int = 1) -> Tensor:
+    """The batch with one snippet more along the dimension that is time, which holds the value."""
+    return torch.cat([batch, torch.full_like(batch.narrow(dim, 0, 1), value)], dim)
 
 
 # Texts

@@ -1,8 +1,8 @@
-"""Discovery of plugins and the registry of their components.
+"""Discovery: which plugins are installed, and what they name; nothing that they name is imported.
 
-Discovery is a loader of our own over `importlib.metadata`, because pluggy's `load_setuptools_entrypoints` drops a
-second distribution's entry of the same name silently and lets one ImportError stop the rest. Here a broken plugin is
-quarantined and everything else works; two distributions that give one name conflict only when that name is asked for.
+A loader of our own over `importlib.metadata`, because pluggy's `load_setuptools_entrypoints` drops a second
+distribution's entry of the same name silently and lets one ImportError stop the rest. Here a broken plugin is
+quarantined and everything else works.
 """
 
 from __future__ import annotations
@@ -14,46 +14,21 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
-from importlib import import_module
+from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 import pluggy
 
-from wtal_core import __version__, hookspecs
-from wtal_core.errors import PluginError, WtalError, did_you_mean, failure, one_line
-from wtal_core.options import option_problem, options_of
+from wtal_core import __version__
+from wtal_core.errors import PluginError, did_you_mean, failure
+from wtal_core.kinds import CONTRACT, KINDS, hookspecs
 
 GROUP = "wtal"
-
-#: Each kind of component, the hook that names it, and the distribution that ships the usual ones.
-KINDS: Mapping[str, tuple[str, str]] = {
-    "aggregator": ("wtal_aggregators", "wtal-aggregators"),
-    "decoder": ("wtal_decoders", "wtal-star"),
-    "activation": ("wtal_activations", "wtal-localize"),
-    "proposer": ("wtal_proposers", "wtal-localize"),
-    "suppressor": ("wtal_suppressors", "wtal-localize"),
-    "evaluator": ("wtal_evaluators", "wtal-eval"),
-    "feature reader": ("wtal_feature_readers", "wtal-core"),
-}
-
-
-def known_kind(text: str) -> str:
-    """A kind as the command line takes it, words joined by a hyphen or a space.
-
-    Raises:
-        PluginError: there is no such kind.
-    """
-    kind = text.replace("-", " ")
-    if kind not in KINDS:
-        raise PluginError(f"unknown kind {kind!r}; {did_you_mean(kind, list(KINDS))}")
-    return kind
-
 
 _NAME = re.compile(r"[\w.-]+")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -87,28 +62,6 @@ class Component:
         return f"{self.kind} {self.name!r} of {self.origin}"
 
 
-@contextmanager
-def blaming(component: Component, what: str, refusals: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Turn whatever a component's code raises, a wish to exit included, into an error that names the component.
-
-    Args:
-        component: whose code runs.
-        what: happened to it, such as "fails on a small example".
-        refusals: by which it says what is wrong with its arguments; they pass unchanged.
-
-    Raises:
-        PluginError: anything else was raised. Errors of ours pass unchanged.
-    """
-    try:
-        yield
-    except refusals:
-        raise
-    except (WtalError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        raise PluginError(f"{component} {what}: {failure(error)}") from error
-
-
 @dataclass(frozen=True)
 class Quarantined:
     """A plugin that is set aside: why, and the components it would have provided as far as they are known."""
@@ -118,93 +71,15 @@ class Quarantined:
     components: tuple[Component, ...] = ()
 
 
-@dataclass(frozen=True)
-class Registry:
-    """The components of all installed plugins, found without importing any of them."""
+class Installed(NamedTuple):
+    """What the plugins of an environment name."""
 
     components: tuple[Component, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
-    disabled: tuple[str, ...] = field(default=())
-
-    def names(self, kind: str) -> list[str]:
-        """The names of one kind, sorted."""
-        return sorted({component.name for component in self.components if component.kind == kind})
-
-    def find(self, kind: str, name: str) -> Component:
-        """The one component of this kind and name.
-
-        Raises:
-            PluginError: nobody provides it, its provider is quarantined, or several distributions provide it.
-        """
-        found = [c for c in self.components if c.kind == kind and c.name == name]
-        if len(found) == 1:
-            return found[0]
-        if found and len({component.origin.distribution for component in found}) == 1:
-            entries = " and ".join(repr(component.origin.entry_point) for component in found)
-            raise PluginError(f"{kind} {name!r} is provided twice by {found[0].origin}, through {entries}")
-        if found:
-            providers = " and ".join(str(component.origin) for component in found)
-            settings = " or ".join(f"disable_plugins = [{component.origin.distribution!r}]" for component in found)
-            raise PluginError(
-                f"{kind} {name!r} is provided by {providers}; disable one of them in the experiment: {settings} "
-                "(`wtal describe` takes --disable); or uninstall one"
-            )
-        for plugin in self.quarantined:
-            if any(c.kind == kind and c.name == name for c in plugin.components):
-                raise PluginError(f"{kind} {name!r} belongs to {plugin.origin}, which is quarantined: {plugin.error}")
-        raise PluginError(self._unknown(kind, name))
-
-    def _unknown(self, kind: str, name: str) -> str:
-        message = f"unknown {kind} {name!r}; {did_you_mean(name, self.names(kind))}"
-        distribution = KINDS[kind][1]
-        if all(c.origin.distribution != distribution for c in self.components):
-            message += f" (not installed: pip install {distribution})"
-        if self.disabled:
-            message += f" (disabled: {', '.join(self.disabled)})"
-        suspects = [plugin for plugin in self.quarantined if not plugin.components]
-        if suspects:
-            message += "; quarantined, so its names are not known: " + ", ".join(
-                f"{plugin.origin} ({plugin.error})" for plugin in suspects
-            )
-        return message
-
-    def load(self, kind: str, name: str) -> Any:
-        """Import the class or function that a name stands for.
-
-        Raises:
-            PluginError: as `find`; or its module or attribute cannot be imported.
-        """
-        component = self.find(kind, name)
-        module_name, _, attribute = component.target.partition(":")
-        # A plugin's import can fail in any way; whichever, the user needs to know whose it was.
-        with blaming(component, f"cannot be loaded from {component.target!r}"):
-            target: Any = import_module(module_name)
-            for part in attribute.split("."):
-                target = getattr(target, part)
-        if not callable(target):
-            what = type(target).__name__
-            raise PluginError(f"{component}: {component.target!r} is of type {what}, neither a class nor a function")
-        return target
-
-    def build(self, kind: str, name: str, options: Mapping[str, Any], **injected: Any) -> Any:
-        """Construct a component with a user's options and what the host injects.
-
-        Raises:
-            PluginError: as `load`; an option does not exist or has a value of another type, and the message lists those
-                that exist; or the constructor raises anything.
-        """
-        target = self.load(kind, name)
-        component = self.find(kind, name)
-        with blaming(component, "cannot be built"):
-            if problem := option_problem(options_of(target, injected), options):
-                raise PluginError(f"{component} {problem}")
-            try:
-                return target(**injected, **options)
-            except (TypeError, ValueError, ImportError) as error:  # a refusal, which explains itself
-                raise PluginError(f"{component}: {one_line(error)}") from error
+    disabled: tuple[str, ...] = ()  # distributions that were left out
 
 
-def discover(disabled: Iterable[str] = ()) -> Registry:
+def installed(disabled: Iterable[str] = ()) -> Installed:
     """Find all plugins of this environment, except those of the distributions in `disabled`.
 
     Raises:
@@ -229,7 +104,7 @@ def discover(disabled: Iterable[str] = ()) -> Registry:
             components += found
         else:
             quarantined.append(Quarantined(one.origin, error, tuple(found)))
-    return Registry(tuple(sorted(components)), tuple(sorted(quarantined, key=lambda one: one.origin)), disabled)
+    return Installed(tuple(sorted(components)), tuple(sorted(quarantined, key=lambda one: one.origin)), disabled)
 
 
 @dataclass(frozen=True)
@@ -309,7 +184,7 @@ def _load(entry: _Entry, namesakes: Sequence[_Entry]) -> tuple[list[Component], 
     """
     # One manager for each, so that no plugin can stand in the way of another.
     manager = pluggy.PluginManager(GROUP)
-    manager.add_hookspecs(hookspecs)
+    manager.add_hookspecs(hookspecs())
     try:
         plugin = entry.point.load()
         if misfit := _contract_misfit(plugin) or _misplaced(entry, namesakes):
@@ -318,7 +193,7 @@ def _load(entry: _Entry, namesakes: Sequence[_Entry]) -> tuple[list[Component], 
         manager.register(plugin)
         errors = _unknown_hooks(manager, plugin)
         if not errors and not manager.get_hookcallers(plugin):
-            return [], "it has no hooks; wtal_core.hookspecs shows a complete plugin"
+            return [], "it has no hooks; wtal_core.kinds shows a complete plugin"
     except KeyboardInterrupt:
         print(f"interrupted while importing {entry.origin} ({entry.origin.entry_point})", file=sys.stderr)
         raise
@@ -326,14 +201,14 @@ def _load(entry: _Entry, namesakes: Sequence[_Entry]) -> tuple[list[Component], 
     except BaseException as error:
         return [], failure(error)
     components: list[Component] = []
-    for kind, (hook, _) in KINDS.items():
+    for kind in KINDS.values():
         try:
-            caller = getattr(manager.hook, hook)
+            caller = getattr(manager.hook, kind.hook)
             answers = caller()
             if caller.get_hookimpls() and not answers:
                 answers = [None]  # pluggy drops it, and a forgotten `return` with it
             for answer in answers:
-                components += _components(kind, hook, answer, entry.origin)
+                components += _components(kind.name, kind.hook, answer, entry.origin)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -376,19 +251,19 @@ def _beside(distribution: Distribution, file: Path) -> bool:
 
 def _contract_misfit(plugin: Any) -> str | None:
     """Why this host cannot serve the contract that a plugin says it needs, if it cannot."""
-    needed = getattr(plugin, "wtal_contract", hookspecs.CONTRACT)
+    needed = getattr(plugin, "wtal_contract", CONTRACT)
     if type(needed) is not int or needed < 1:
         return f"wtal_contract must be a whole number of 1 or more, got {needed!r}"
-    if needed > hookspecs.CONTRACT:
+    if needed > CONTRACT:
         return (
-            f"it needs contract {needed}, and wtal-core {__version__} has {hookspecs.CONTRACT}: "
+            f"it needs contract {needed}, and wtal-core {__version__} has {CONTRACT}: "
             "pip install --upgrade wtal-core"
         )
     return None
 
 
 def _unknown_hooks(manager: pluggy.PluginManager, plugin: Any) -> list[str]:
-    hooks = [hook for hook, _ in KINDS.values()]
+    hooks = [kind.hook for kind in KINDS.values()]
     unknown = [caller.name for caller in manager.get_hookcallers(plugin) or [] if not caller.has_spec()]
     unmarked = []
     if isinstance(plugin, ModuleType):

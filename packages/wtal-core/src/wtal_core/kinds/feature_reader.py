@@ -1,19 +1,90 @@
-"""The clauses of `contracts.FeatureReader` and of the stores that it opens."""
+"""Feature readers: where the snippet features of a data set lie on disk."""
 
 from __future__ import annotations
 
+import operator
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from wtal_core import answers, binding
 from wtal_core.answers import require
-from wtal_core.contracts import FeatureStore, FloatArray
-from wtal_core.testing.trial import Trial, check, clause, once
+from wtal_core.binding import blaming
+from wtal_core.contracts import FloatArray, IntArray
+from wtal_core.discovery import Component
+from wtal_core.testing.trial import Trial, clause, once
+
+
+class FeatureStore(Protocol):
+    """Snippet features of a data set, read lazily."""
+
+    def names(self, stream: str) -> Sequence[str]:
+        """The videos that have features of this stream, sorted."""
+
+    def shape(self, name: str, stream: str) -> tuple[int, int]:
+        """(T, D), without reading the array where the layout allows it."""
+
+    def read(self, name: str, stream: str, rows: IntArray | None = None) -> NDArray[np.generic]:
+        """The features (T, D), or only the given rows of them (any order, repeats allowed)."""
+
+
+class FeatureReader(Protocol):
+    """Opens a feature store.
+
+    Raises `OSError` for what is missing or unreadable and `ValueError` for what has the wrong form; both give the path
+    of the file, or of the folder where it should be. So do the methods of the store.
+    """
+
+    def __call__(self, path: Path) -> FeatureStore:
+        """Open the store under `path`."""
+
+
+class Bound(binding.Bound):
+    """A feature store whose answers are held against the contract.
+
+    `OSError` and `ValueError` pass, by which it says what is wrong with a file.
+    """
+
+    refusals = (OSError, ValueError)
+
+    def __init__(self, made: Any, component: Component, given: Mapping[str, Any]) -> None:
+        super().__init__(made, component, given)
+        self._shapes: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def names(self, stream: str) -> list[str]:
+        """The videos that have features of this stream."""
+        with blaming(self.component, self.refusals, f"fails on stream {stream!r}"):
+            names = list(self.made.names(stream))
+            if not all(isinstance(name, str) for name in names):
+                raise TypeError(f"names must be strings, got {names!r}")
+        return names
+
+    def shape(self, name: str, stream: str) -> tuple[int, int]:
+        """(T, D), asked for once."""
+        if (name, stream) not in self._shapes:
+            with blaming(self.component, self.refusals, f"fails on video {name!r}, stream {stream!r}"):
+                length, width = self.made.shape(name, stream)
+                self._shapes[name, stream] = operator.index(length), operator.index(width)
+        return self._shapes[name, stream]
+
+    def read(self, name: str, stream: str, rows: IntArray | None = None) -> NDArray[np.generic]:
+        """The features (T, D), or some of their rows."""
+        length, width = self.shape(name, stream)
+        expected = (length if rows is None else len(rows), width)
+        with blaming(self.component, self.refusals, f"fails on video {name!r}, stream {stream!r}"):
+            features: NDArray[np.generic] = self.made.read(name, stream, rows)
+            if not isinstance(features, np.ndarray) or features.shape != expected or features.dtype.kind not in "fiub":
+                raise TypeError(f"features must be an array {expected} of numbers, got {answers.form(features)}")
+        return features
+
+
+# Clauses of the kit
 
 #: What is written and read back: features (T, D) by video and stream. One video lacks a stream.
 FEATURES: Mapping[tuple[str, str], FloatArray] = {
@@ -21,22 +92,6 @@ FEATURES: Mapping[tuple[str, str], FloatArray] = {
     ("a", "rgb"): np.arange(6.0).reshape(3, 2) / 4,
     ("a", "flow"): np.arange(4.0).reshape(2, 2) / 4,
 }
-Write = Callable[[Path, Mapping[tuple[str, str], FloatArray]], object]
-
-
-def check_feature_reader(make: Callable[..., FeatureStore], write: Write) -> None:
-    """Check a feature reader, given by its class or by whatever takes a path and opens a store.
-
-    Args:
-        make: the reader, built as `make(path=...)`.
-        write: `write(path, features)` writes arrays (T, D), given by (video, stream), in the reader's layout: a file or
-            a folder at `path`, where there is nothing yet.
-
-    Raises:
-        ContractError: a clause does not hold; the message names it, with the smallest input that shows it.
-    """
-    check("feature reader", make, write)
-
 
 promise = partial(clause, "feature reader", once)
 

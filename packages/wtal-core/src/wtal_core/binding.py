@@ -1,0 +1,93 @@
+"""Bound components: what the registry builds comes back in a wrapper that guards the border, once.
+
+The wrapper calls the component, completes optional parts of its answer, holds the answer against the contract, and turns
+whatever goes wrong inside into an error that names the component and what the host was doing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar
+
+from wtal_core.discovery import Component
+from wtal_core.errors import PluginError, WtalError, failure
+
+_DOING: ContextVar[str] = ContextVar("doing", default="fails")
+_CHECKING: ContextVar[bool] = ContextVar("checking", default=True)
+
+
+@contextmanager
+def during(doing: str, *, checked: bool = True) -> Iterator[None]:
+    """Say what the host is doing while components run, such as "fails on video 'v1'", as errors will print it.
+
+    Args:
+        doing: the rest of a sentence that begins with the component's name.
+        checked: hold answers against the contract; a check on a GPU waits for it, so that training checks now and then.
+    """
+    said, held = _DOING.set(doing), _CHECKING.set(checked)
+    try:
+        yield
+    finally:
+        _DOING.reset(said)
+        _CHECKING.reset(held)
+
+
+def checking() -> bool:
+    """Whether answers are to be held against the contract now."""
+    return _CHECKING.get()
+
+
+@contextmanager
+def blaming(component: Component, refusals: tuple[type[Exception], ...] = (), doing: str | None = None) -> Iterator[None]:
+    """Turn whatever a component's code raises, a wish to exit included, into an error that names the component.
+
+    Args:
+        component: whose code runs.
+        refusals: by which it says what is wrong with its arguments; they pass unchanged.
+        doing: what the host is doing; by default as `during` says.
+
+    Raises:
+        PluginError: anything else was raised. Errors of ours pass unchanged.
+    """
+    try:
+        yield
+    except refusals:
+        raise
+    except (WtalError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise PluginError(f"{component} {doing or _DOING.get()}: {failure(error)}") from error
+
+
+class Bound:
+    """A component in its wrapper; a kind's file derives from this what its border needs.
+
+    Attributes:
+        made: what the component's own code built.
+        component: its name and origin.
+        given: what the host gave it when it was built.
+    """
+
+    refusals: ClassVar[tuple[type[Exception], ...]] = ()
+
+    def __init__(self, made: Any, component: Component, given: Mapping[str, Any]) -> None:
+        self.made = made
+        self.component = component
+        self.given = given
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The component's answer, complete and right."""
+        with blaming(self.component, self.refusals):
+            answer = self.complete(self.made(*arguments))
+            if checking():
+                self.check(answer, *arguments)
+        return answer
+
+    def complete(self, answer: Any) -> Any:
+        """The answer with its optional parts."""
+        return answer
+
+    def check(self, answer: Any, *arguments: Any) -> None:
+        """Raise `ContractError` where the answer is not what the kind promises."""

@@ -1,0 +1,41 @@
+"""TensorBoard as a tracker; the package tensorboard is the extra `tensorboard`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+
+class TensorBoard:
+    """Loss terms and results as scalars, for `tensorboard --logdir RUN/tensorboard`.
+
+    Args:
+        directory: the run's; events go to its folder `tensorboard`.
+
+    Raises:
+        ImportError: tensorboard is not installed.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ImportError("the tracker needs tensorboard: pip install 'wtal-core[tensorboard]'") from error
+        self._writer = SummaryWriter(str(directory / "tensorboard"))  # type: ignore[no-untyped-call]
+
+    def stage(self, name: str) -> None:
+        """Nothing to say: the name begins each scalar's."""
+
+    def metrics(self, name: str, iteration: int, values: Mapping[str, float]) -> None:
+        """A scalar for each loss term."""
+        for term, value in values.items():
+            self._writer.add_scalar(f"{name}/{term}", value, iteration)  # type: ignore[no-untyped-call]
+
+    def evaluation(self, values: Mapping[str, float]) -> None:
+        """A scalar for each result."""
+        for metric, value in values.items():
+            self._writer.add_scalar(metric, value)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Write what is waiting."""
+        self._writer.close()  # type: ignore[no-untyped-call]

@@ -1,0 +1,117 @@
+"""Annotation readers: which videos there are, their subsets, durations, labels and segments."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from wtal_core import binding
+from wtal_core.answers import require
+from wtal_core.binding import blaming
+from wtal_core.contracts import Instance, Video
+from wtal_core.testing.trial import Trial, clause, once
+
+
+class AnnotationReader(Protocol):
+    """The annotations under a path; built as `cls(path=..., **options)`.
+
+    What is missing raises an `OSError`, and what has the wrong form a `ValueError`; both give the path of the file. A
+    `WtalError` passes too.
+    """
+
+    def videos(self) -> Iterable[Video]:
+        """The videos, in the order of the file; each name once."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What `videos` left out, with the count and the reason."""
+
+
+class Bound(binding.Bound):
+    """The annotations, held against the contract; `OSError` and `ValueError` pass."""
+
+    refusals = (OSError, ValueError)
+
+    def videos(self) -> list[Video]:
+        """The videos as `contracts.Video`."""
+        with blaming(self.component, self.refusals, "fails"):
+            return [_video(one) for one in self.made.videos()]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out."""
+        return tuple(map(str, getattr(self.made, "notes", ())))
+
+
+def _video(answer: Any) -> Video:
+    name, subset, duration, instances = answer
+    if not isinstance(name, str) or not isinstance(subset, str):
+        raise TypeError(f"a video's name and subset must be strings, got {name!r} and {subset!r}")
+    if duration is not None and not (math.isfinite(duration) and duration > 0):
+        raise TypeError(f"video {name!r}: the duration must be above 0 s or None, got {duration!r}")
+    return Video(name, subset, duration, tuple(_instance(name, *one) for one in instances))
+
+
+def _instance(video: str, label: Any, segment: Any) -> Instance:
+    if not isinstance(label, str):
+        raise TypeError(f"video {video!r}: a label must be a string, got {label!r}")
+    if segment is None:
+        return Instance(label)
+    start, end = map(float, segment)
+    if not (math.isfinite(end) and 0 <= start <= end):
+        raise TypeError(f"video {video!r}: a segment must have 0 <= start <= end, got {segment!r}")
+    return Instance(label, (start, end))
+
+
+# Clauses of the kit
+
+#: What is written and read back.
+VIDEOS = (
+    Video("a", "training", 8.0, (Instance("jump", (1.0, 2.5)), Instance("run", (2.0, 8.0)), Instance("jump", (4.0, 5.0)))),
+    Video("b", "training", 4.0, (Instance("run", (0.0, 1.0)),)),
+    Video("c", "test", 2.0, ()),
+)
+
+promise = partial(clause, "annotation reader", once)
+
+
+def _written(trial: Trial, folder: str) -> Path:
+    assert trial.write is not None
+    path = Path(folder) / "annotations"
+    trial.write(path, VIDEOS)
+    return path
+
+
+@promise("videos() gives every video with its subset, instances and duration, if the format has one")
+def _videos(trial: Trial) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        got = [_video(one) for one in trial.build(path=_written(trial, folder)).videos()]
+        for one, expected in zip(sorted(got), VIDEOS, strict=True):
+            same = one._replace(duration=expected.duration) == expected and one.duration in (None, expected.duration)
+            require(same, f"Of {expected} it reads {one}.")
+
+
+@promise("what is missing raises an OSError that names the file, what is malformed an error that names it")
+def _missing(trial: Trial) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = _written(trial, folder)
+        _refused(trial, path.with_name("nowhere"))
+        for file in [path, *path.rglob("*")]:
+            if file.is_file():
+                file.write_bytes(b"\xff malformed \x00")
+        _refused(trial, path)
+
+
+def _refused(trial: Trial, path: Path) -> None:
+    from wtal_core.errors import WtalError
+
+    try:
+        answer = list(trial.make(path=path).videos())
+    except (OSError, ValueError, WtalError) as error:
+        require(str(path) in str(error), f"{str(error)!r} does not name {str(path)!r}.")
+    else:
+        require(False, f"It gave {answer!r}.")

@@ -1,0 +1,94 @@
+"""Clips: which snippets of a video one step sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from wtal_core import answers, binding
+from wtal_core.answers import require
+from wtal_core.contracts import IntArray
+from wtal_core.discovery import Component
+from wtal_core.testing.trial import Example, Trial, clause
+
+
+class Clip(Protocol):
+    """Chooses the rows of a video that one step sees.
+
+    It says by `contiguous` (False if it does not say) whether neighbours in the clip are neighbours in time, which a
+    decoder with context needs.
+    """
+
+    def __call__(self, length: int, generator: np.random.Generator) -> IntArray:
+        """Map the number of a video's snippets, 1 or more, to the rows of a step (T,), in order; -1 hides one.
+
+        A hidden row keeps its place, so that its neighbours stay where they are. At least one row is shown. Randomness
+        comes from the generator alone.
+        """
+
+
+class Bound(binding.Bound):
+    """A clip in its wrapper."""
+
+    def __init__(self, made: Any, component: Component, given: Mapping[str, Any]) -> None:
+        super().__init__(made, component, given)
+        self.contiguous = bool(getattr(made, "contiguous", False))
+
+    def check(self, answer: Any, length: int, _generator: Any) -> None:  # type: ignore[override]
+        """Rows in order."""
+        rows(answer, length, self.contiguous)
+
+
+def rehearse(bound: Bound) -> None:
+    """Try it on small examples."""
+    for length in (1, 2, 50):
+        bound(length, np.random.default_rng(0))
+
+
+def rows(answer: Any, length: int, contiguous: bool) -> None:
+    """Hold an answer against the contract."""
+    require(
+        isinstance(answer, np.ndarray) and answer.ndim == 1 and answer.dtype == np.int64,
+        f"a clip must be an array (T,) of int64, got {answers.form(answer)}",
+    )
+    if (answer < -1).any() or (answer >= length).any():
+        raise answers.ContractError(f"the rows of a video of {length} snippets must lie below it, got {answer.tolist()}")
+    shown = answer[answer >= 0]
+    require(shown.size > 0, "a clip must show at least one row")
+    if (np.diff(shown) < 0).any():
+        raise answers.ContractError(f"the rows of a clip must be in order, got {answer.tolist()}")
+    if contiguous and (np.diff(shown) != np.diff(np.flatnonzero(answer >= 0))).any():
+        raise answers.ContractError(f"the rows of a contiguous clip must follow each other, got {answer.tolist()}")
+
+
+# Clauses of the kit
+
+
+def examples() -> Iterator[Example]:
+    """Lengths of a video, the smallest first."""
+    for length in (1, 2, 3, 20, 400, 1001):
+        yield {"length": length}
+
+
+promise = partial(clause, "clip", examples)
+
+
+@promise("it gives rows (T,) of int64 in order, -1 where one is hidden, and shows at least one; neighbours if contiguous")
+def _form(trial: Trial, length: int) -> None:
+    clip = trial.build()
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        rows(trial.call(clip, length=length, generator=generator), length, bool(getattr(clip, "contiguous", False)))
+
+
+@promise("what it draws comes from the generator alone")
+def _draws(trial: Trial, length: int) -> None:
+    for seed in range(3):
+        first, again = (trial.build()(length, np.random.default_rng(seed)) for _ in range(2))
+        trial.build()(7, np.random.default_rng(8))
+        third = trial.call(trial.build(), length=length, generator=np.random.default_rng(seed))
+        equal = np.array_equal(first, again) and np.array_equal(first, third)
+        require(equal, f"It gave {first.tolist()}, {again.tolist()} and {third.tolist()} at the same state.")

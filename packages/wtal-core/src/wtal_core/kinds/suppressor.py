@@ -1,0 +1,144 @@
+"""Suppressors: they remove or weaken detections of one video that repeat a better one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wtal_core import answers, binding, contracts
+from wtal_core.answers import require
+from wtal_core.contracts import Detections, FloatArray, IntArray
+from wtal_core.testing.trial import Example, Trial, clause, repeats
+
+
+class Suppressor(Protocol):
+    """Removes or weakens detections of one video that repeat a better one."""
+
+    def __call__(self, detections: contracts.Detections) -> contracts.Detections:
+        """The kept detections, possibly with lower scores.
+
+        Class by class, unless an option of the component says otherwise (its test then waives that clause). Neither the
+        order of the detections nor anything else but their values decides between equal scores.
+        """
+
+
+class Bound(binding.Bound):
+    """A suppressor in its wrapper."""
+
+    def check(self, answer: Any, detections: contracts.Detections) -> None:  # type: ignore[override]
+        """As many classes as those given, within the same time."""
+        kept(answer, detections)
+
+
+def kept(answer: Any, given: contracts.Detections) -> None:
+    """Hold an answer against the contract."""
+    first, last = given.start.min(initial=0.0), given.end.max(initial=0.0)
+    answers.intervals(answer, int(given.label.max(initial=-1)) + 1, first, last, "lie within the given detections'")
+
+
+def rehearse(bound: Bound) -> None:
+    """Try it on a small example."""
+    bound(Found(np.array([0, 1]), np.array([0.0, 2.0]), np.array([2.0, 4.0]), np.array([0.9, 0.8])))
+
+
+# Clauses of the kit
+
+
+class Found(NamedTuple):
+    """Detections of one video (`contracts.Detections`)."""
+
+    label: IntArray
+    start: FloatArray
+    end: FloatArray
+    score: FloatArray
+
+
+def crowds() -> Iterator[Example]:
+    """Detections of one video, the smallest first: none, one, overlaps in and across classes, equal scores, many."""
+    few = [
+        (0, 0.0, 2.0, 0.5),
+        (0, 0.0, 2.0, 0.25),
+        (1, 0.0, 2.0, 0.375),
+        (0, 1.0, 3.0, 0.75),
+        (1, 8.0, 9.0, 0.125),
+        (0, 0.25, 2.0, 1.0),
+        (1, 8.25, 9.25, 0.125),
+    ]
+    many = [(n % 2, n * 7 % 50 / 2, n * 7 % 50 / 2 + 1 + n % 5, n * 13 % 60 / 64) for n in range(60)]
+    for rows in (*(few[:N] for N in range(len(few) + 1)), many):
+        label, start, end, score = np.array(rows).reshape(-1, 4).T.copy()
+        yield {"detections": Found(label.astype(np.int64), start, end, score)}
+
+
+suppressing = partial(clause, "suppressor", crowds)
+
+
+@suppressing("detections are arrays (N,), of as many classes and within the same time as those given")
+def _form(trial: Trial, detections: Found) -> None:
+    kept(trial.call(trial.build(), detections=detections), detections)
+
+
+@suppressing("its argument stays as it is")
+def _untouched(trial: Trial, detections: Found) -> None:
+    trial.call(trial.build(), detections=detections)
+    trial.unchanged(detections=detections)
+
+
+@suppressing("the same detections give the same answer")
+def _again(trial: Trial, **given: Any) -> None:
+    repeats(trial, trial.build(), given, crowds, parts)
+
+
+@suppressing("what it keeps was given, once for each time, and with no higher score")
+def _subset(trial: Trial, detections: Found) -> None:
+    left = rows(detections)
+    for row in rows(trial.call(trial.build(), detections=detections)):
+        origin = next((one for one in left if one[:3] == row[:3] and one[3] >= row[3]), None)
+        require(origin is not None, f"Of {left} none is {row}.")
+        assert origin is not None
+        left.remove(origin)
+
+
+@suppressing("the best detection, and what overlaps no other, stay as they are")
+def _keeps(trial: Trial, detections: Found) -> None:
+    given = rows(detections)
+    left = rows(trial.call(trial.build(), detections=detections))
+    best = max(given, key=lambda row: row[3], default=None)
+    for row in given:
+        free = all(row is other or row[2] <= other[1] or other[2] <= row[1] for other in given)
+        require(row in left or not (free or row is best), f"{row} became part of {left}.")
+
+
+@suppressing("the order of the detections decides nothing")
+def _order(trial: Trial, detections: Found) -> None:
+    expected = sorted(rows(trial.build()(detections)))
+    backwards = _take(detections, np.arange(len(detections.label))[::-1])
+    got = sorted(rows(trial.call(trial.build(), detections=backwards)))
+    require(got == expected, f"It keeps {got}, and {expected} in the opposite order.")
+
+
+@suppressing("what it does to one class depends on no other")
+def _classes(trial: Trial, detections: Found) -> None:
+    for label in (0, 1):
+        alone = _take(detections, detections.label == label)
+        expected = sorted(rows(trial.build()(alone)))
+        got = sorted(row for row in rows(trial.call(trial.build(), detections=detections)) if row[0] == label)
+        require(got == expected, f"Of class {label} it keeps {got}, and {expected} where that class is alone.")
+
+
+def _take(detections: Found, which: NDArray[Any]) -> Found:
+    return Found(*(part[which].copy() for part in detections))
+
+
+def parts(detections: contracts.Detections) -> list[Any]:
+    """Label, start, end and score."""
+    return [detections.label, detections.start, detections.end, detections.score]
+
+
+def rows(detections: contracts.Detections) -> list[tuple[float, float, float, float]]:
+    """Label, start, end and score of each detection."""
+    return [tuple(map(float, row)) for row in zip(*parts(detections), strict=True)]  # type: ignore[misc]

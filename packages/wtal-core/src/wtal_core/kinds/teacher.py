@@ -1,0 +1,125 @@
+"""Teachers: they say of each snippet of a training video what the next stage shall learn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from wtal_core import answers, binding
+from wtal_core.contracts import Detections, FloatArray, Prediction, TrainingVideo
+from wtal_core.discovery import Component
+from wtal_core.kinds.evaluator import Instances
+from wtal_core.kinds.suppressor import Found
+from wtal_core.testing.trial import Example, Trial, clause, repeats
+
+
+class Teacher(Protocol):
+    """Turns what is known of a training video into targets of its snippets.
+
+    One that reads annotated segments says so by `full_supervision = True`; only then is it given them, and the run says
+    that it was.
+    """
+
+    def __call__(
+        self, prediction: Prediction | None, detections: Detections | None, edges: FloatArray, video: TrainingVideo
+    ) -> FloatArray:
+        """Map the word of the stage before on a video to targets (C, T) in [0, 1], NaN where it says nothing.
+
+        Prediction and detections are None before the first stage; edges (T + 1,) are seconds. A `ValueError` says that
+        it cannot teach without them.
+        """
+
+
+class Bound(binding.Bound):
+    """A teacher in its wrapper; that it cannot teach passes as a `ValueError`."""
+
+    refusals = (ValueError,)
+
+    def __init__(self, made: Any, component: Component, given: Mapping[str, Any]) -> None:
+        super().__init__(made, component, given)
+        self.full_supervision = bool(getattr(made, "full_supervision", False))
+
+    def check(self, answer: Any, _prediction: Any, _detections: Any, edges: FloatArray, video: TrainingVideo) -> None:  # type: ignore[override]
+        """Targets of every class and snippet."""
+        targets(answer, len(video.labels), len(edges) - 1)
+
+
+def targets(answer: Any, num_classes: int, snippets: int) -> None:
+    """Hold an answer against the contract: (C, T) in [0, 1], or NaN."""
+    answers.array("targets", answer, (num_classes, snippets), np.float64, finite=False)
+    answers.unit("targets", answer[~np.isnan(answer)])
+
+
+def rehearse(bound: Bound, num_classes: int, first: bool) -> None:
+    """Try it on a small example, of the first stage or of a later one."""
+    for example in _examples(num_classes, 6):
+        if first:
+            example |= {"prediction": None, "detections": None}
+        if not bound.full_supervision:
+            example["video"] = example["video"]._replace(segments=None)
+        bound(*example.values())
+
+
+# Clauses of the kit
+
+
+def _examples(C: int, T: int) -> Iterator[dict[str, Any]]:
+    maps = (np.arange(C * T) * 3 % 8 / 8 + 0.125).reshape(C, T)
+    labels = (np.arange(C) % 2 == 0).astype(np.float64)
+    label = np.flatnonzero(labels)
+    start, end = np.zeros(len(label)), np.full(len(label), T / 2)
+    yield {
+        "prediction": Prediction(maps[:, ::-1].copy(), maps, 1 - np.arange(C) / 4),
+        "detections": Found(label, start, end, np.full(len(label), 0.5)),
+        "edges": np.arange(T + 1.0),
+        "video": TrainingVideo("a", labels, Instances(label, start, end)),
+    }
+
+
+def examples() -> Iterator[Example]:
+    """What a teacher may read of a video of C classes over T snippets, the smallest first."""
+    for C, T in ((1, 1), (2, 3), (3, 100)):
+        yield from _examples(C, T)
+
+
+promise = partial(clause, "teacher", examples)
+
+
+@promise("targets are (C, T) in [0, 1], or NaN")
+def _form(trial: Trial, **given: Any) -> None:
+    targets(trial.call(trial.build(), **given), len(given["video"].labels), len(given["edges"]) - 1)
+
+
+@promise("its arguments stay as they are")
+def _untouched(trial: Trial, **given: Any) -> None:
+    trial.call(trial.build(), **given)
+    trial.unchanged(**given)
+
+
+@promise("the same arguments give the same targets")
+def _again(trial: Trial, **given: Any) -> None:
+    repeats(trial, trial.build(), given, examples, lambda answer: [answer])
+
+
+@promise("without a stage before it teaches the same form, or refuses by a ValueError")
+def _first(trial: Trial, **given: Any) -> None:
+    given |= {"prediction": None, "detections": None}
+    try:
+        answer = trial.call(trial.build(), **given)
+    except ValueError:
+        return
+    targets(answer, len(given["video"].labels), len(given["edges"]) - 1)
+
+
+@promise("segments are read only by one that declares full_supervision")
+def _segments(trial: Trial, **given: Any) -> None:
+    teacher = trial.build()
+    if getattr(teacher, "full_supervision", False):
+        return
+    expected = teacher(*given.values())
+    given["video"] = given["video"]._replace(segments=None)
+    got = trial.call(trial.build(), **given)
+    answers.require(bool(np.array_equal(got, expected, equal_nan=True)), "Without segments it teaches something else.")

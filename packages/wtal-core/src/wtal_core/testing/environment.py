@@ -1,0 +1,76 @@
+"""What is installed while a test runs: a component for one test, and no stranger's plugins."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from wtal_core import discovery
+from wtal_core.discovery import Component, Installed, Origin
+from wtal_core.kinds import known_kind
+
+
+@contextmanager
+def tmp_plugin(kind: str, name: str, make: Callable[..., Any]) -> Iterator[Component]:
+    """Install a component under a name, as long as the block lasts; it hides one of that kind and name.
+
+    Args:
+        kind: such as "aggregator".
+        name: by which an experiment asks for it.
+        make: the class, or whatever builds the component.
+
+    Raises:
+        PluginError: there is no such kind.
+    """
+    module = ModuleType(f"_tmp_plugin_{len(sys.modules)}")
+    module.make = make  # type: ignore[attr-defined]
+    origin = Origin("tmp-plugin", "0", f"tmp = {module.__name__}")
+    component = Component(known_kind(kind).name, name, f"{module.__name__}:make", origin)
+    real = discovery.installed
+
+    def with_component(disabled: Iterable[str] = ()) -> Installed:
+        found = real(disabled)
+        others = [one for one in found.components if (one.kind, one.name) != (component.kind, name)]
+        return found._replace(components=tuple(sorted([*others, component])))
+
+    sys.modules[module.__name__] = module
+    discovery.installed = with_component
+    try:
+        yield component
+    finally:
+        discovery.installed = real
+        del sys.modules[module.__name__]
+
+
+@contextmanager
+def no_strange_plugins(*known: str) -> Iterator[None]:
+    """Let only the plugins of these distributions be found, as long as the block lasts, whatever is installed.
+
+    As a fixture of all tests:
+
+        @pytest.fixture(autouse=True)
+        def only_ours():
+            with no_strange_plugins("wtal-core", "wtal-localize", "wtal-eval", "my-package"):
+                yield
+
+    Args:
+        known: names of distributions.
+    """
+    real = discovery.installed
+
+    def without_strangers(disabled: Iterable[str] = ()) -> Installed:
+        components, quarantined, left_out = real(disabled)
+        return Installed(
+            tuple(one for one in components if one.origin.distribution in known),
+            tuple(one for one in quarantined if one.origin.distribution in known),
+            left_out,
+        )
+
+    discovery.installed = without_strangers
+    try:
+        yield
+    finally:
+        discovery.installed = real
