@@ -350,7 +350,7 @@ class Star(nn.Module):
         hidden = context.features.new_zeros((len(context.features), self.lstm.hidden_size))
         return State(hidden, hidden, torch.zeros_like(context.positions))
 
-    def _attend(self, context: Context, index: int, state: State) -> Tensor:
+    def _energies(self, context: Context, index: int, state: State) -> Tensor:
         """Energies (B, T) of a step: (2), or with coverage (7) or its original form."""
         mapped, gate = context.mapped, None
         if "coverage" in self.weights and index > 0:  # before the first step nothing is covered
@@ -362,7 +362,7 @@ class Star(nn.Module):
         return energy(mapped, self.state_map(state.hidden), self.energy_weight, gate)
 
     def _assemble(self, context: Context, index: int, state: State, counted: bool = True) -> Assembly:
-        energies = self._attend(context, index, state)
+        energies = self._energies(context, index, state)
         attention = attention_weights(energies, context.mask, self.attention_normalization)
         pooled: Tensor = self.aggregator(context.features, attention, context.mask)  # (1)
         expected = (len(context.features), self.feature_dim)
