@@ -12,6 +12,7 @@ def wtal_activations() -> Mapping[str, str]:
         "attention": "wtal_localize:Attention",
         "st-gradcam": "wtal_localize:STGradCAM",
         "attended-st-gradcam": "wtal_localize:AttendedSTGradCAM",
+        "snippet": "wtal_localize:SnippetActivation",
     }
 
 

@@ -19,6 +19,20 @@ def cas(features, attention, weight):
     return [[p * sigmoid(sum(row * x)) for p, x in zip(attention, features, strict=True)] for row in weight]
 
 
+def snippet_probabilities(logits, background=None):
+    """Rows over classes; logits is a list over snippets, of a list over classes."""
+    rows = []
+    for c in range(len(logits[0])):
+        row = []
+        for t, values in enumerate(logits):
+            if background is None:
+                row.append(sigmoid(values[c]))
+            else:
+                row.append(exp(values[c]) / (sum(exp(v) for v in values) + exp(background[t])))
+        rows.append(row)
+    return rows
+
+
 def upsample(row, factor):
     T, result = len(row), []
     for i in range(T * factor):
@@ -133,12 +147,12 @@ def soft_nms(detections, decay, sigma, threshold, minimum_score, across=False):
     return better_first(kept)
 
 
-def st_gradcam(decoding, features, classes, assemblies):
+def st_gradcam(decoding, classes, assemblies):
     rows = []
     for c, s in zip(classes, assemblies, strict=True):
-        decoding.patterns.retain_grad()
-        decoding.patterns.grad = None
+        decoding.pooled.retain_grad()
+        decoding.pooled.grad = None
         decoding.logits[0, s, c].backward(retain_graph=True)
-        rows.append((features[0] @ decoding.patterns.grad[0, s]).detach().cpu().numpy())
-        decoding.patterns.grad = None
+        rows.append((decoding.features[0] @ decoding.pooled.grad[0, s]).detach().cpu().numpy())
+        decoding.pooled.grad = None
     return np.array(rows)

@@ -45,6 +45,13 @@ def lstm(x, hidden, cell, weights):
     return sigmoid(o) * np.tanh(cell), cell
 
 
+def original_coverage(features, covered, weight):
+    """Features (T, A) with V c added; covered (T,), the earlier attention summed, weight (A,)."""
+    return np.array(
+        [[u + v * c for u, v in zip(row, weight, strict=True)] for row, c in zip(features, covered, strict=True)]
+    )
+
+
 def decode(model, features, symbols, aggregate):
     """(1)-(9) for one video along given symbols, as lists over steps.
 
@@ -54,22 +61,25 @@ def decode(model, features, symbols, aggregate):
     normalized = model["length_normalized"]
     hidden = np.zeros(model["lstm.weight_hh"].shape[1])
     cell = np.zeros_like(hidden)
-    previous_attention = None
+    earlier = []
     previous = len(model["output.weight"]) - 1
     mapped = features @ model["feature_map.weight"].T + model["feature_map.bias"]
     steps = []
     for symbol in symbols:
-        gate = None
-        if previous_attention is not None and "gate_weight" in model:
+        gate, heard = None, mapped
+        if earlier and "gate_weight" in model:
             state = model["gate_map.weight"] @ hidden + model["gate_map.bias"]
-            gate = coverage_gate(previous_attention, state, model["gate_weight"], normalized)
-        energies = energy(mapped, model["state_map.weight"] @ hidden, model["energy_weight"], gate)
-        attention = np.array([sigmoid(e) for e in energies])
-        pattern = aggregate(features, attention)
-        inputs = [pattern, model["embedding.weight"][previous]]
+            gate = coverage_gate(earlier[-1], state, model["gate_weight"], normalized)
+        if earlier and "covered_weight" in model:
+            heard = original_coverage(mapped, sum(earlier), model["covered_weight"])
+        energies = energy(heard, model["state_map.weight"] @ hidden, model["energy_weight"], gate)
+        sigmoids = np.array([sigmoid(e) for e in energies])
+        attention = softmax(energies) if model["attention_normalization"] == "softmax" else sigmoids
+        pooled = aggregate(features, attention)
+        inputs = [pooled, model["embedding.weight"][previous]]
         repetition = 0.0
         if "repetition_weight" in model:
-            repetition = model["repetition_weight"] * sum(attention) * (100 / T if normalized else 1)
+            repetition = model["repetition_weight"] * sum(sigmoids) * (100 / T if normalized else 1)
             inputs.append([repetition])
         hidden, cell = lstm(
             np.concatenate(inputs),
@@ -81,13 +91,14 @@ def decode(model, features, symbols, aggregate):
         steps.append(
             {
                 "attention": attention,
-                "pattern": pattern,
+                "pooled": pooled,
                 "repetition": repetition,
                 "logits": logits,
                 "probabilities": softmax(logits),
             }
         )
-        previous_attention, previous = attention, symbol
+        earlier.append(attention)
+        previous = symbol
     return steps
 
 
@@ -140,6 +151,17 @@ def coverage_loss(attention, normalized):
             for i in range(T):
                 excess += sum(a[t, k] for k in range(i + 1)) - sum(a[t - 1, k] for k in range(i + 1))
             total += max(0.0, excess) / (T**2 if normalized else 1)
+    return total / len(attention)
+
+
+def overlap_loss(attention, normalized):
+    """The original coverage's loss, summed over steps."""
+    total = 0.0
+    for a in attention:
+        S, T = a.shape
+        for t in range(1, S):
+            for i in range(T):
+                total += min(a[t, i], sum(a[u, i] for u in range(t))) / (T if normalized else 1)
     return total / len(attention)
 
 

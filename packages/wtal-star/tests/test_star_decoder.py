@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from star_aggregators import Halving, Mean, Norm, WeightedSum
-from wtal_star import Star, VideoError, decoder
+from wtal_star import Star, VideoError, decoder, losses
 
 DEVICES = [
     "cpu",
@@ -20,6 +20,12 @@ POOL = {
     Norm: lambda x, a: sum(a[i] * x[i] for i in range(len(x))) / sum(a),
 }
 ALL = ("sparsity", "coverage", "ram")
+FIGURES = [
+    {},
+    {"attention_normalization": "softmax"},
+    {"coverage_mechanism": "original"},
+    {"attention_normalization": "softmax", "coverage_mechanism": "original"},
+]
 
 
 def small(aggregator=None, seed=0, dtype=torch.float64, **options):
@@ -48,7 +54,8 @@ def batch(lengths, seed=1, dtype=torch.float64):
 
 def arrays(model):
     parameters = {name: value.detach().numpy() for name, value in model.named_parameters()}
-    return parameters | {"length_normalized": model.length_normalized}
+    options = ("length_normalized", "attention_normalization")
+    return parameters | {option: getattr(model, option) for option in options}
 
 
 LABELS = [[0, 1, 0, 1], [0, 0, 0, 0], [1, 1, 0, 1]]
@@ -67,10 +74,35 @@ def test_energy_equals_its_twin(gated):
         np.testing.assert_allclose(got[b].numpy(), expected, rtol=1e-12)
 
 
-def test_attention_is_a_sigmoid_and_zero_on_padding():
-    energies = torch.tensor([[0.0, 100.0, -1000.0, torch.nan]])
-    mask = torch.tensor([[True, True, True, False]])
-    assert decoder.attention_weights(energies, mask).tolist() == [[0.5, 1.0, 0.0, 0.0]]
+def test_attention_is_a_sigmoid_and_zero_where_hidden():
+    energies = torch.tensor([[0.0, 100.0, torch.nan, -1000.0, torch.nan]])
+    mask = torch.tensor([[True, True, False, True, False]])
+    assert decoder.attention_weights(energies, mask).tolist() == [[0.5, 1.0, 0.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_softmax_attention_is_shared_by_the_visible_snippets(dtype):
+    energies = torch.tensor([[1.0, torch.nan, 1.0, -1000.0, 1.0], [1e4, 3.0, torch.inf, 0.0, -1e4]], dtype=dtype)
+    mask = torch.tensor([[True, False, True, True, False], [True, True, False, True, True]])
+    got = decoder.attention_weights(energies, mask, "softmax")
+    assert got.tolist() == [[0.5, 0.0, 0.5, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("T", [0, 3])
+def test_softmax_attention_of_a_video_without_snippets(T):
+    energies = torch.randn(1, T, requires_grad=True)
+    attention = decoder.attention_weights(energies, torch.zeros(1, T, dtype=torch.bool), "softmax")
+    assert attention.tolist() == [[0.0] * T]
+    attention.sum().backward()
+    assert not energies.grad.any()
+
+
+def test_original_coverage_is_added_to_what_the_energy_hears():
+    rng = np.random.default_rng(0)
+    features, covered, weight = rng.normal(size=(2, 5, 3)), rng.random((2, 5)), rng.normal(size=3)
+    got = torch.tensor(features) + decoder.coverage_term(torch.tensor(covered), torch.tensor(weight))
+    for b in range(2):
+        np.testing.assert_allclose(got[b], naive.original_coverage(features[b], covered[b], weight), rtol=1e-12)
 
 
 @pytest.mark.parametrize("normalized", [True, False])
@@ -130,8 +162,9 @@ def test_ram_counts_the_mass_or_its_percentage():
 @pytest.mark.parametrize("modules", [(), ("sparsity",), ("coverage",), ("ram",), ALL])
 @pytest.mark.parametrize("aggregator", [WeightedSum, Norm])
 @pytest.mark.parametrize("length_normalized", [True, False])
-def test_teacher_forced_batch_equals_the_twin(modules, aggregator, length_normalized):
-    model = small(aggregator(), modules=modules, length_normalized=length_normalized)
+@pytest.mark.parametrize("figure", FIGURES)
+def test_teacher_forced_batch_equals_the_twin(modules, aggregator, length_normalized, figure):
+    model = small(aggregator(), modules=modules, length_normalized=length_normalized, **figure)
     lengths = [5, 3, 1]
     features, mask = batch(lengths)
     got = model(features, mask, targets(LABELS, COUNTS))
@@ -143,7 +176,7 @@ def test_teacher_forced_batch_equals_the_twin(modules, aggregator, length_normal
         close = {"rtol": 1e-6, "atol": 1e-12}
         for name, values in {
             "attention": got.attention[b, :S, :T],
-            "pattern": got.patterns[b, :S],
+            "pooled": got.pooled[b, :S],
             "repetition": got.repetition[b, :S],
             "logits": torch.cat([got.logits, got.end_logits[..., None]], 2)[b, :S],
         }.items():
@@ -152,15 +185,19 @@ def test_teacher_forced_batch_equals_the_twin(modules, aggregator, length_normal
         expected = np.array([step["probabilities"][:-1] for step in steps])
         np.testing.assert_allclose(got.probabilities[b, :S].detach().numpy(), expected, **close)
         np.testing.assert_allclose(got.class_scores[b].detach().numpy(), naive.class_scores(steps), **close)
-        for value in (got.attention, got.patterns, got.repetition, got.logits, got.end_logits, got.probabilities):
+        for value in (got.attention, got.pooled, got.repetition, got.logits, got.end_logits, got.probabilities):
             assert not value[b, S:].any()
         assert not got.attention[b, :, T:].any()
+        assert torch.equal(got.features[b, :T], features[b, :T])
+        assert not got.features[b, T:].any()
     assert got.head_weight is None
 
 
-def test_losses_equal_their_twins():
+@pytest.mark.parametrize("figure", FIGURES)
+def test_losses_equal_their_twins(figure):
     for normalized in (True, False):
-        model = small(sparsity=0.3, coverage=0.5, ram=0.7, length_normalized=normalized)
+        model = small(seed=1, sparsity=0.3, coverage=0.5, ram=0.7, length_normalized=normalized, **figure)
+        coverage_loss = naive.overlap_loss if "coverage_mechanism" in figure else naive.coverage_loss
         lengths = [5, 3, 1]
         features, mask = batch(lengths)
         truth = targets(LABELS, COUNTS)
@@ -176,7 +213,7 @@ def test_losses_equal_their_twins():
                 [[step["probabilities"] for step in video] for video in videos], SYMBOLS
             ),
             "sparsity": 0.3 * naive.sparsity_loss(attention, normalized),
-            "coverage": 0.5 * naive.coverage_loss(attention, normalized),
+            "coverage": 0.5 * coverage_loss(attention, normalized),
             "ram": 0.7 * naive.repetition_loss(repetition, counts),
         }
         assert list(terms) == list(expected)
@@ -185,29 +222,79 @@ def test_losses_equal_their_twins():
             assert terms[name].item() == pytest.approx(value, rel=1e-6), name
 
 
+@pytest.mark.parametrize("normalization", ["sigmoid", "softmax"])
+def test_a_snippet_is_read_without_its_neighbours(normalization):
+    """Its context is 0: in another order every snippet keeps its attention. Coverage alone asks where it is."""
+    model = small(modules=("sparsity", "ram"), attention_normalization=normalization)
+    features, order = torch.randn(1, 7, 6, dtype=torch.float64), torch.randperm(7)
+    truth = targets(LABELS[:1], COUNTS[:1])
+    got, expected = model(features[:, order], None, truth), model(features, None, truth).attention[..., order]
+    torch.testing.assert_close(got.attention, expected)
+    assert model.context == 0
+
+
+PADDED = torch.arange(7) < torch.tensor([[7], [4], [1]])
+HOLED = torch.tensor([[1, 0, 1, 1, 0, 1, 1], [0, 1, 1, 1, 0, 1, 0], [0, 0, 0, 1, 0, 0, 0]], dtype=torch.bool)
+
+
+def test_the_original_coverage_charges_for_every_earlier_step():
+    """The third step attends what the first did, which (17), between neighbours, takes for new."""
+    attention = torch.tensor([[[1.0, 0.0, 0.5], [0.0, 1.0, 0.0], [1.0, 0.0, 0.25]]])
+    assert losses.overlap_loss(attention[:, :2]).item() == 0
+    assert losses.overlap_loss(attention).item() == 1.25
+    assert losses.overlap_loss(attention, torch.tensor([5])).item() == 0.25
+    assert losses.overlap_loss(torch.zeros(0, 3, 5)).item() == 0
+
+
+@pytest.mark.parametrize("length_normalized", [True, False])
+def test_softmax_makes_sparsity_constant_and_lets_ram_count(length_normalized):
+    model = small(attention_normalization="softmax", length_normalized=length_normalized)
+    truth = targets([[0, 1, 0, 1]], [[0, 3, 0, 1]])
+    decoding = model(torch.randn(1, 5, 6, dtype=torch.float64), None, truth)
+    torch.testing.assert_close(decoding.attention.sum(2), torch.ones(1, 3, dtype=torch.float64))
+    (slope,) = torch.autograd.grad(model.loss(decoding, truth)["sparsity"], model.energy_weight, retain_graph=True)
+    assert slope.abs().max() < 1e-12
+    (slope,) = torch.autograd.grad(decoding.repetition.sum(), model.energy_weight)
+    assert slope.abs().max() > 1e-3
+
+
 @pytest.mark.parametrize("targeted", [True, False])
 @pytest.mark.parametrize("beam_width", [1, 3])
-def test_padded_batch_equals_single_videos(targeted, beam_width):
-    model = small(beam_width=beam_width, max_steps=3 if not targeted else 10).eval()
-    lengths = [7, 4, 1]
-    features, mask = batch(lengths)
+@pytest.mark.parametrize("length_normalized", [True, False])
+@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("mask", [PADDED, HOLED], ids=["padded", "hidden"])
+def test_batch_equals_single_videos_of_their_visible_snippets(mask, figure, length_normalized, beam_width, targeted):
+    options = {"beam_width": beam_width, "length_normalized": length_normalized, **figure}
+    model = small(max_steps=10 if targeted else 3, **options).eval()
+    features = torch.randn(3, 7, 6, dtype=torch.float64).masked_fill(~mask[..., None], torch.nan)
     truth = targets(LABELS, COUNTS)
     together = model(features, mask, truth if targeted else None)
-    for b, T in enumerate(lengths):
+    terms = []
+    for b in range(3):
         one = SimpleNamespace(labels=truth.labels[b : b + 1], counts=truth.counts[b : b + 1])
-        alone = model(features[b : b + 1, :T], None, one if targeted else None)
+        alone = model(features[b : b + 1, mask[b]], None, one if targeted else None)
         S = alone.attention.shape[1]
         assert together.steps[b].sum() == S
-        for name in ("patterns", "logits", "end_logits", "probabilities", "repetition", "symbols"):
+        for name in ("pooled", "logits", "end_logits", "probabilities", "repetition", "symbols"):
             torch.testing.assert_close(getattr(together, name)[b : b + 1, :S], getattr(alone, name), msg=name)
-        torch.testing.assert_close(together.attention[b : b + 1, :S, :T], alone.attention)
+        torch.testing.assert_close(together.attention[b : b + 1, :S, mask[b]], alone.attention)
+        torch.testing.assert_close(together.features[b : b + 1, mask[b]], alone.features)
         torch.testing.assert_close(together.class_scores[b : b + 1], alone.class_scores)
+        assert not together.attention[b, :, ~mask[b]].any()
+        assert not together.features[b, ~mask[b]].any()
+        if targeted:
+            terms.append(model.loss(alone, one))
+    if targeted:
+        for name, value in model.loss(together, truth).items():
+            torch.testing.assert_close(value, sum(video[name] for video in terms) / 3, msg=name)
 
 
-def test_padding_has_no_part_in_gradients():
-    model = small()
+@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("mask", [PADDED, HOLED], ids=["padded", "hidden"])
+def test_what_is_not_visible_has_no_part_in_gradients(mask, figure):
+    model = small(**figure)
     truth = targets(LABELS, COUNTS)
-    features, mask = batch([5, 3, 1])
+    features = torch.randn(3, 7, 6, dtype=torch.float64)
     gradients = []
     for padding in (torch.nan, 0.0, 1e6):
         model.zero_grad()
@@ -220,21 +307,22 @@ def test_padding_has_no_part_in_gradients():
             assert torch.equal(one, two)
 
 
-def test_logits_differentiate_by_their_own_pattern_alone():
+@pytest.mark.parametrize("figure", FIGURES)
+def test_logits_differentiate_by_what_their_own_step_pooled_alone(figure):
     """(11): the derivative of d_t by x_t, through the LSTM, with the previous state held."""
-    model = small(modules=("coverage",))
+    model = small(modules=("coverage",), **figure)
     features, _ = batch([5])
     decoding = model(features, None, targets([[0, 1, 0, 1]]))
     state = (torch.zeros(1, 5, dtype=torch.float64),) * 2
     previous = 4
     for s in range(3):
-        x = decoding.patterns[:, s].detach().requires_grad_()
+        x = decoding.pooled[:, s].detach().requires_grad_()
         state = model.lstm(torch.cat([x, model.embedding.weight[previous][None]], 1), state)
         logits = model.output(state[0])
         torch.testing.assert_close(logits[0, :4], decoding.logits[0, s])
         for c in range(4):
             (expected,) = torch.autograd.grad(logits[0, c], x, retain_graph=True)
-            (got,) = torch.autograd.grad(decoding.logits[0, s, c], decoding.patterns, retain_graph=True)
+            (got,) = torch.autograd.grad(decoding.logits[0, s, c], decoding.pooled, retain_graph=True)
             torch.testing.assert_close(got[0, s], expected[0])
             assert not got[0, torch.arange(3) != s].any()
             assert expected.abs().max() > 1e-6
@@ -242,9 +330,10 @@ def test_logits_differentiate_by_their_own_pattern_alone():
         previous = decoding.symbols[0, s].item()
 
 
-def test_every_parameter_and_every_earlier_step_gets_the_true_gradient():
+@pytest.mark.parametrize("figure", FIGURES)
+def test_every_parameter_and_every_earlier_step_gets_the_true_gradient(figure):
     """The second run of the last layers must not change the gradient: compare with finite differences."""
-    model = small()
+    model = small(**figure)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(0.5)
@@ -283,9 +372,10 @@ def test_a_decoder_that_ends_at_once_has_one_assembly():
     assert decoding.attention.shape == (2, 1, 5)
 
 
+@pytest.mark.parametrize("figure", [FIGURES[0], FIGURES[-1]])
 @pytest.mark.parametrize("seed", range(4))
-def test_wide_beam_finds_the_likeliest_sequence(seed):
-    model = small(seed=seed, max_steps=3, beam_width=200)
+def test_wide_beam_finds_the_likeliest_sequence(seed, figure):
+    model = small(seed=seed, max_steps=3, beam_width=200, **figure)
     features, _ = batch([4], seed)
     best, highest = None, -np.inf
     for symbols in naive.all_sequences(4, 3):
@@ -309,8 +399,9 @@ def test_greedy_takes_the_likeliest_new_symbol_each_step(seed):
     assert model(features).symbols[0].tolist() == symbols
 
 
-def test_videos_without_snippets_decode_to_finite_numbers():
-    model = small()
+@pytest.mark.parametrize("figure", FIGURES)
+def test_videos_without_snippets_decode_to_finite_numbers(figure):
+    model = small(**figure)
     features, mask = batch([3, 3])
     mask[1] = False
     truth = targets(LABELS[:2], COUNTS[:2])
@@ -331,14 +422,14 @@ def test_no_videos_decode_to_none(beam_width):
     assert decoding.attention.shape == (0, 1, 5)
 
 
-def test_logits_differentiate_by_a_pattern_that_depends_on_no_weight():
+def test_logits_differentiate_by_a_pooling_that_depends_on_no_weight():
     decoding = small(Mean())(torch.randn(2, 5, 6, dtype=torch.float64))
-    (slope,) = torch.autograd.grad(decoding.logits.sum(), decoding.patterns)
+    (slope,) = torch.autograd.grad(decoding.logits.sum(), decoding.pooled)
     assert slope.any()
 
 
-@pytest.mark.parametrize("modules", [(), ALL])
-def test_what_is_kept_for_the_backward_pass_grows_linearly_in_the_length(modules):
+@pytest.mark.parametrize(("modules", "figure"), [((), {}), *((ALL, figure) for figure in FIGURES)])
+def test_what_is_kept_for_the_backward_pass_grows_linearly_in_the_length(modules, figure):
     def kept(T):
         sizes = {}
 
@@ -346,7 +437,7 @@ def test_what_is_kept_for_the_backward_pass_grows_linearly_in_the_length(modules
             sizes[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
             return tensor
 
-        model, truth = small(modules=modules), targets(LABELS[:2], COUNTS[:2])
+        model, truth = small(modules=modules, **figure), targets(LABELS[:2], COUNTS[:2])
         features = torch.randn(2, T, 6, dtype=torch.float64)
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             loss = sum(model.loss(model(features, None, truth), truth).values())
@@ -385,12 +476,13 @@ def test_ram_without_counts_is_off_and_says_so():
         Star(6, 4, Norm()).double()(features, mask, truth)
 
 
+@pytest.mark.parametrize("figure", FIGURES)
 @pytest.mark.parametrize("name", ALL)
-def test_weight_zero_and_a_missing_name_switch_a_module_off(name):
+def test_weight_zero_and_a_missing_name_switch_a_module_off(name, figure):
     torch.manual_seed(0)
-    by_weight = Star(6, 4, Norm(), modules=ALL, **{name: 0.0}).double()
+    by_weight = Star(6, 4, Norm(), modules=ALL, **{name: 0.0}, **figure).double()
     torch.manual_seed(0)
-    by_name = Star(6, 4, Norm(), modules=[other for other in ALL if other != name]).double()
+    by_name = Star(6, 4, Norm(), modules=[other for other in ALL if other != name], **figure).double()
     assert list(by_weight.state_dict()) == list(by_name.state_dict())
     features, mask = batch([5, 3, 1])
     truth = targets(LABELS, COUNTS)
@@ -403,7 +495,7 @@ def test_weight_zero_and_a_missing_name_switch_a_module_off(name):
 
 def test_aggregator_of_another_width_is_named():
     message = (
-        "the aggregator Halving returned patterns of shape (2, 3), but STAR needs (B, D) = (2, 6): "
+        "the aggregator Halving returned pooled features of shape (2, 3), but STAR needs (B, D) = (2, 6): "
         "use an aggregator that keeps the feature dimension"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
@@ -445,6 +537,11 @@ def test_bad_inputs_are_named():
         ({"hidden_size": 0}, "hidden_size must be a whole number of 1 or more, got 0"),
         ({"attention_size": 0}, "attention_size must be a whole number of 1 or more, got 0"),
         ({"embedding_size": -1}, "embedding_size must be a whole number of 1 or more, got -1"),
+        (
+            {"attention_normalization": "relu"},
+            "attention_normalization must be 'sigmoid' or 'softmax', got 'relu'",
+        ),
+        ({"coverage_mechanism": []}, "coverage_mechanism must be 'permissive' or 'original', got []"),
         ({"label_order": "name"}, "label_order must be 'class' or 'count', got 'name'"),
     ],
 )
@@ -464,14 +561,15 @@ def test_loss_wants_the_targets_of_the_decoding():
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_dtype_and_device_are_kept(device, dtype):
-    model = small(dtype=dtype).to(device)
+@pytest.mark.parametrize("figure", [FIGURES[0], FIGURES[-1]])
+def test_dtype_and_device_are_kept(figure, device, dtype):
+    model = small(dtype=dtype, **figure).to(device)
     features, mask = batch([5, 3, 1], dtype=dtype)
     for truth in (None, targets(LABELS, COUNTS, dtype=dtype)):
         if truth is not None:
             truth = SimpleNamespace(labels=truth.labels.to(device), counts=truth.counts.to(device))
         decoding = model(features.to(device), mask.to(device), truth)
-        for value in (decoding.attention, decoding.patterns, decoding.logits, decoding.class_scores):
+        for value in (decoding.features, decoding.attention, decoding.pooled, decoding.logits, decoding.class_scores):
             assert value.dtype == dtype
             assert value.device.type == device
 

@@ -3,7 +3,14 @@
 Everything works on NumPy arrays; torch is needed for nothing but the gradient maps, which import it when called.
 """
 
-from wtal_localize.activations import ActivationMaps, Attention, ClassActivationSequence, class_activation_sequence
+from wtal_localize.activations import (
+    ActivationMaps,
+    Attention,
+    ClassActivationSequence,
+    SnippetActivation,
+    class_activation_sequence,
+    snippet_activation,
+)
 from wtal_localize.detections import Detections
 from wtal_localize.gradient_maps import AttendedSTGradCAM, STGradCAM, st_gradcam
 from wtal_localize.proposals import MultiThreshold, Threshold, propose
@@ -25,11 +32,13 @@ __all__ = [
     "NoSuppression",
     "NonMaximumSuppression",
     "STGradCAM",
+    "SnippetActivation",
     "SoftNonMaximumSuppression",
     "Threshold",
     "class_activation_sequence",
     "nms",
     "propose",
+    "snippet_activation",
     "soft_nms",
     "st_gradcam",
 ]

@@ -16,7 +16,7 @@ from wtal_localize.activations import (
     array,
     best_assembly,
     best_attention,
-    check_features,
+    check_one_video,
     sigmoid,
 )
 from wtal_localize.arguments import explained_as, in_range, refuse
@@ -30,38 +30,38 @@ if TYPE_CHECKING:
 
 
 def st_gradcam(
-    logits: Tensor, patterns: Tensor, features: Tensor, classes: ArrayLike, assemblies: ArrayLike
+    logits: Tensor, pooled: Tensor, features: Tensor, classes: ArrayLike, assemblies: ArrayLike
 ) -> FloatArray:
     """Class responses xi (K, T) of one video's snippets, for K requested pairs of class c and assembly s (STAR 11-13).
 
-    xi[k, i] = sum_d (d logits[s, c] / d patterns[s, d]) * features[i, d], before the sigmoid. One batched backward from
-    the logits to the patterns serves all pairs, or one each where a head's backward cannot be batched, as that of an
+    xi[k, i] = sum_e (d logits[s, c] / d pooled[s, e]) * features[i, e], before the sigmoid. One batched backward from
+    the logits to `pooled` serves all pairs, or one each where a head's backward cannot be batched, as that of an
     `autograd.Function` which leaves torch. The graph is kept, and no parameter's gradient is touched.
 
     Args:
         logits: (1, S, C), before the softmax or sigmoid, with its graph.
-        patterns: (1, S, D), the very tensor that the logits were computed from.
-        features: (1, T, D).
+        pooled: (1, S, E), the very tensor that the logits were computed from.
+        features: (1, T, E), what was pooled.
         classes: (K,) in [0, C).
         assemblies: (K,) in [0, S).
 
     Raises:
         ValueError: shapes that do not fit, a class or assembly that the logits do not have, a graph that is gone or
-            does not lead from the logits to the patterns, or refuses `torch.autograd.grad`, as reentrant checkpointing
+            does not lead from the logits to `pooled`, or refuses `torch.autograd.grad`, as reentrant checkpointing
             does; a value that is not finite.
         TypeError: classes or assemblies that are not integers.
     """
-    shapes = tuple(tuple(tensor.shape) for tensor in (logits, patterns, features))
+    shapes = tuple(tuple(tensor.shape) for tensor in (logits, pooled, features))
     one_video = all(len(shape) == 3 and shape[0] == 1 for shape in shapes)
     if not one_video or shapes[0][1] != shapes[1][1] or shapes[1][2] != shapes[2][2]:
         raise ValueError(
-            "logits (1, S, C), patterns (1, S, D) and features (1, T, D) of one video do not fit: "
+            "logits (1, S, C), pooled (1, S, E) and features (1, T, E) of one video do not fit: "
             f"got {shapes[0]}, {shapes[1]} and {shapes[2]}"
         )
     classes, assemblies = _indices("classes", classes, shapes[0][2]), _indices("assemblies", assemblies, shapes[0][1])
     if classes.shape != assemblies.shape:
         raise ValueError(f"classes and assemblies must be pairs, got {len(classes)} and {len(assemblies)}")
-    if not (logits.requires_grad and patterns.requires_grad):
+    if not (logits.requires_grad and pooled.requires_grad):
         raise ValueError(
             "the gradient maps need a decoding that keeps its graph, and this one has none: "
             "decode outside torch.no_grad() and torch.inference_mode(), and if all parameters of the model are frozen, "
@@ -72,11 +72,11 @@ def st_gradcam(
     pairs = np.arange(len(classes))
     seeds = logits.new_zeros(len(classes), *logits.shape)
     seeds[pairs, 0, assemblies, classes] = 1
-    gradients = _gradients(logits, patterns, seeds)
+    gradients = _gradients(logits, pooled, seeds)
     if gradients is None:
         raise ValueError(
-            "decoding.logits do not depend on decoding.patterns: the decoder must compute its logits from the very "
-            "tensor that it returns as patterns"
+            "decoding.logits do not depend on decoding.pooled: the decoder must compute its logits from the very "
+            "tensor that it returns as pooled"
         )
     weights, x = array(gradients[pairs, 0, assemblies]), array(features)[0]
     refuse("features", x, ~np.isfinite(x), "finite", "at snippet {}, feature {}")
@@ -86,13 +86,13 @@ def st_gradcam(
     return responses
 
 
-def _gradients(logits: Tensor, patterns: Tensor, seeds: Tensor) -> Tensor | None:
-    """The gradients (K, 1, S, D) of logits with respect to patterns for seeds (K, 1, S, C); None if none lead there."""
+def _gradients(logits: Tensor, pooled: Tensor, seeds: Tensor) -> Tensor | None:
+    """The gradients (K, 1, S, E) of logits with respect to `pooled` for seeds (K, 1, S, C); None if none lead there."""
     import torch
 
     def backward(seed: Tensor, batched: bool) -> Tensor | None:
         return torch.autograd.grad(
-            logits, patterns, seed, retain_graph=True, allow_unused=True, is_grads_batched=batched
+            logits, pooled, seed, retain_graph=True, allow_unused=True, is_grads_batched=batched
         )[0]
 
     try:
@@ -102,7 +102,7 @@ def _gradients(logits: Tensor, patterns: Tensor, seeds: Tensor) -> Tensor | None
             rows = [backward(seed, False) for seed in seeds]
         except RuntimeError as error:
             raise ValueError(
-                "decoding.logits cannot be differentiated with respect to decoding.patterns: the head must allow "
+                "decoding.logits cannot be differentiated with respect to decoding.pooled: the head must allow "
                 f"torch.autograd.grad, and checkpointing must have use_reentrant=False; torch says: {error}"
             ) from error
     found = [row for row in rows if row is not None]
@@ -122,9 +122,14 @@ class STGradCAM:
     def __init__(self, class_threshold: float = 0.0) -> None:
         self.class_threshold = class_threshold
 
-    def __call__(self, decoding: Decoding, features: Tensor) -> ActivationMaps:
-        """Map one video's decoding and the features (1, T, D) it saw to (C, T) maps: ones, and sigmoid(xi)."""
-        response = _response(decoding, features, self.class_threshold)
+    def __call__(self, decoding: Decoding) -> ActivationMaps:
+        """Map one video's decoding to (C, T) maps: ones, and sigmoid(xi).
+
+        Raises:
+            ValueError: the decoder has no assemblies (no `pooled` or no `logits`), or keeps no graph between them; a
+                part of the decoding does not fit or is not finite.
+        """
+        response = _response(decoding, self.class_threshold)
         return ActivationMaps(np.ones_like(response), response)
 
 
@@ -139,17 +144,27 @@ class AttendedSTGradCAM:
     def __init__(self, class_threshold: float = 0.0) -> None:
         self.class_threshold = class_threshold
 
-    def __call__(self, decoding: Decoding, features: Tensor) -> ActivationMaps:
-        """Map one video's decoding and the features (1, T, D) it saw to (C, T) maps."""
-        attention = best_attention(decoding, features)
-        return ActivationMaps(attention, _response(decoding, features, self.class_threshold))
+    def __call__(self, decoding: Decoding) -> ActivationMaps:
+        """Map one video's decoding to (C, T) maps.
+
+        Raises:
+            ValueError: as `STGradCAM` does, or for attention that does not fit or lies outside [0, 1].
+        """
+        response = _response(decoding, self.class_threshold)
+        return ActivationMaps(best_attention(decoding), response)
 
 
-def _response(decoding: Decoding, features: Tensor, class_threshold: float) -> FloatArray:
+def _response(decoding: Decoding, class_threshold: float) -> FloatArray:
     """Sigmoid(xi) (C, T) in each class's best assembly, zero for classes below the threshold."""
     in_range("class_threshold", class_threshold, 1.0)
-    check_features(features)
-    assemblies = best_assembly(decoding)
+    if decoding.pooled is None or decoding.logits is None:
+        missing = "pooled" if decoding.pooled is None else "logits"
+        raise ValueError(
+            "the gradient maps need a decoder that gives pooled and logits, and this one gives no "
+            f"{missing}; use 'snippet', which reads snippet_logits"
+        )
+    check_one_video("features", decoding.features, "(1, T, E)")
+    assemblies = best_assembly(decoding.logits, decoding.probabilities)
     class_scores, C = array(decoding.class_scores), len(assemblies)
     if class_scores.shape != (1, C):
         raise ValueError(
@@ -157,8 +172,8 @@ def _response(decoding: Decoding, features: Tensor, class_threshold: float) -> F
         )
     refuse("decoding.class_scores", class_scores[0], ~np.isfinite(class_scores[0]), "finite", "for class {}")
     classes = passing_classes(class_scores[0], class_threshold)
-    response = np.zeros((C, features.shape[1]))
-    xi = st_gradcam(decoding.logits, decoding.patterns, features, classes, assemblies[classes])
+    response = np.zeros((C, decoding.features.shape[1]))
+    xi = st_gradcam(decoding.logits, decoding.pooled, decoding.features, classes, assemblies[classes])
     response[classes] = sigmoid(xi)
     return response
 

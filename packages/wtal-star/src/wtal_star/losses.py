@@ -1,4 +1,4 @@
-"""STAR's losses, equations (15)-(18), as means over the videos of a batch.
+"""STAR's losses, equations (15)-(18), and that of the original coverage, as means over the videos of a batch.
 
 Where a function takes `snippets`, the paper's sum over snippets is divided so that a weight means the same at any
 length; without it the paper's form stands. B videos, S steps, T snippets, C classes.
@@ -40,7 +40,7 @@ def coverage_loss(attention: Tensor, mask: Tensor, steps: Tensor, snippets: Tens
     The paper's double sum is a single one: snippet k of N counts in N - k + 1 cumulative sums.
 
     Args:
-        attention: (B, S, T), zero on padding.
+        attention: (B, S, T), zero where the mask is False.
         mask: (B, T) bool.
         steps: (B, S) bool.
         snippets: Numbers of snippets (B,); the loss is divided by their squares if given.
@@ -52,6 +52,22 @@ def coverage_loss(attention: Tensor, mask: Tensor, steps: Tensor, snippets: Tens
     if snippets is not None:
         excess = excess / snippets.square()
     return excess.sum() / max(len(excess), 1)
+
+
+def overlap_loss(attention: Tensor, snippets: Tensor | None = None) -> Tensor:
+    """Attention that falls where earlier steps attended, the loss of the original coverage, summed over steps.
+
+    sum_i min(alpha_{t,i}, c_{t,i}), with c the attention of the steps before t summed (See et al. 2017, eq. 12).
+
+    Args:
+        attention: (B, S, T), zero where the mask is False and beyond a video's last step.
+        snippets: Numbers of snippets (B,); the loss is divided by them if given.
+    """
+    covered = attention[:, :-1].cumsum(1)
+    overlap = torch.minimum(attention[:, 1:], covered).sum((1, 2))
+    if snippets is not None:
+        overlap = overlap / snippets
+    return overlap.sum() / max(len(overlap), 1)
 
 
 def repetition_loss(repetition: Tensor, counts: Tensor, actions: Tensor) -> Tensor:
