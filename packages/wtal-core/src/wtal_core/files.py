@@ -1,9 +1,9 @@
 """The one way to write a file: whole or absent, and never in the place of what is no file.
 
-A regular file, or nothing, is replaced at once: the content goes to a temporary file beside the target, reaches the disk,
-and takes the target's name, so that neither a killed process nor a power cut leaves half of it. A symbolic link stays, and
-the file that it leads to is replaced. An existing file keeps its mode and its owner. What is no regular file (a pipe, a
-device) is opened and written to.
+A regular file, or nothing, is replaced at once: the content goes to a temporary file beside the target, reaches the
+disk, and takes the target's name, so that neither a killed process nor a power cut leaves half of it. A symbolic link
+stays, and the file that it leads to is replaced. An existing file keeps its mode and its owner. What is no regular file
+(a pipe, a device) is opened and written to.
 """
 
 from __future__ import annotations
@@ -92,6 +92,20 @@ def new_folder(path: Path) -> Iterator[Path]:
             folder.rename(target)
     except OSError as error:
         raise RunError(f"{path}: cannot write here: {error.strerror or error}; choose another directory") from error
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or the one that a link leads to; what is no regular file stays.
+
+    Raises:
+        RunError: it cannot be removed.
+    """
+    try:
+        existing = _stat(path)
+        if existing is not None and stat.S_ISREG(existing.st_mode):
+            Path(os.path.realpath(path)).unlink()
+    except OSError as error:
+        raise RunError(f"{path}: cannot remove: {error.strerror or error}") from error
 
 
 def check_writable(path: Path) -> None:

@@ -1,7 +1,7 @@
 """A folder that one process has to itself, so that two runs never mix their files.
 
-The operating system's lock on the file `.lock` decides, and goes with the process that holds it, however that ends. What
-the file says, a host and a process number, is for people. It is removed with the lock.
+The operating system's lock on the file `.lock` decides, and goes with the process that holds it, however that ends.
+What the file says, a process number and a host, is for people. It is removed with the lock.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _lock(path: Path) -> int:
             raise
         # Whoever held the lock removed the file before it let go, perhaps after it was opened here.
         with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle), os.stat(path)):
+            if os.path.samestat(os.fstat(handle), path.stat()):
                 break
         os.close(handle)
     with suppress(OSError):  # a full disk: the lock is what counts

@@ -1,7 +1,7 @@
 """Detections and class scores on disk, in ActivityNet's format: written, and read back against a data set.
 
-What is read back may have been made elsewhere, so every value is looked at: a score that comes twice or not at all would
-change figures in silence.
+What is read back may have been made elsewhere, so every value is looked at: a score that comes twice or not at all
+would change figures in silence.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def read_detections(path: Path, videos: Sequence[str], classes: Sequence[str]) -
         for number in np.flatnonzero(~(np.isfinite(times).all(axis=1) & (times[:, 0] <= times[:, 1])))[:1]:
             start, end = times[number]
             raise RunError(
-                f"{path}: video {name!r}, [{number}].segment: expected start <= end in seconds, got [{start:g}, {end:g}]"
+                f"{path}: video {name!r}, [{number}].segment: expected start <= end in seconds, got "
+                f"[{start:g}, {end:g}]; {_AGAIN}"
             )
         labels = np.array([index[record.label] for record in records], dtype=np.int64)
         scores = np.array([record.score for record in records], dtype=np.float64)
@@ -128,6 +129,8 @@ def _read(
         content = read_json(path, RunError)
     except OSError as error:
         raise RunError(f"{path}: cannot read: {error.strerror or error}; make it with: wtal localize") from error
+    except RunError as error:
+        raise RunError(f"{error}; {_AGAIN}") from error
     results = content.get("results") if isinstance(content, dict) else None
     if not isinstance(results, dict):
         raise RunError(f"{path}: not results in ActivityNet's format: no object under the key 'results'; {_AGAIN}")

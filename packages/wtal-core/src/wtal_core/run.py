@@ -31,7 +31,7 @@ import torch
 from wtal_core import config, evaluation, localization
 from wtal_core.dataset import Dataset, content_problems, open_dataset
 from wtal_core.errors import Problems, RunError
-from wtal_core.files import write
+from wtal_core.files import remove, write
 from wtal_core.localization import Reading
 from wtal_core.lock import taking
 from wtal_core.model import StreamModel, build_model, torch_device
@@ -245,7 +245,7 @@ def localize(run: Run, progress: Progress = SILENT) -> None:
         write_detections(run.path / "detections.json", {n: r.detections for n, r in results.items()}, classes)
         write_class_scores(run.path / "classification.json", {n: r.class_scores for n, r in results.items()}, classes)
         write(run.path / "config.toml", config.dump(run.experiment))
-        (run.path / "evaluation.json").unlink(missing_ok=True)
+        remove(run.path / "evaluation.json")
 
 
 def evaluate(run: Run) -> dict[str, Any]:

@@ -136,12 +136,17 @@ def save_checkpoint(
     module does not count as its state, a buffer with `persistent=False`, is not written.
 
     Raises:
-        PluginError: a component's state is not all tensors.
+        PluginError: a component's state is not all tensors, or its parameters are no longer those that are trained.
         RunError: the file cannot be written.
     """
     tensors, tied = model_tensors(model)
     tensors = {f"model.{name}": tensor for name, tensor in tensors.items()}
     names = [name for name, _ in model.named_parameters()]
+    if list(map(id, model.parameters())) != list(map(id, optimizer.param_groups[0]["params"])):
+        raise PluginError(
+            f"{model.components['decoder']} cannot be saved: it, or its aggregator, replaced or tied parameters in "
+            "training; do so when it is built"
+        )
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{names[number]}.{key}": _plain(value) for key, value in state.items()}
     about: dict[str, Any] = {"iteration": iteration, "classes": list(classes)}
@@ -166,10 +171,10 @@ def model_tensors(model: StreamModel) -> tuple[dict[str, Tensor], dict[str, str]
             module = name.rpartition(".")[0]
             raise PluginError(
                 f"{model.component_of(name)} cannot be saved: the extra state of its module {module!r} is of type "
-                f"{type(tensor).__name__}, and a checkpoint holds tensors only; let get_extra_state return a tensor, or "
-                "register a buffer"
+                f"{type(tensor).__name__}, and a checkpoint holds tensors only; let get_extra_state return a tensor, "
+                "or register a buffer"
             )
-        place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        place = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
         if tensor.numel() and first.setdefault(place, name) != name:
             tied[name] = first[place]
         else:
@@ -278,7 +283,7 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, model: StreamModel, tensor
 
 
 def training_problems(dataset: Dataset, experiment: config.Experiment, registry: Registry) -> Iterator[WtalError]:
-    """Yield what would only come up in training: a state that no checkpoint can hold, targets that the decoder refuses."""
+    """Yield what training would stumble over: a state that no checkpoint can hold, targets that the decoder refuses."""
     width = dataset.feature_dims[dataset.data.streams[0]]  # not any: a decoder may be particular about it
     model = build_model(experiment, registry, width, len(dataset.classes), videos=())
     try:

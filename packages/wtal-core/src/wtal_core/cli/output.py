@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TextIO
 
 
@@ -46,10 +47,9 @@ class _Stream:
         try:
             yield
         except OSError as error:
-            with suppress(
-                OSError, ValueError
-            ):  # the rest, and what Python still wants to flush at its end, goes nowhere
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            # What comes later, and what Python flushes at its end, goes nowhere.
+            with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
             if error.errno != errno.EPIPE and self is not sys.stderr:
                 print(f"warning: {self._name} is lost: {error.strerror or error}", file=sys.stderr)
 
@@ -62,7 +62,7 @@ def unfailing() -> Iterator[None]:
         for redirect, name in ((contextlib.redirect_stdout, "stdout"), (contextlib.redirect_stderr, "stderr")):
             stream = getattr(sys, name)
             if stream is None:  # closed by the shell (`>&-`); what is opened next must not get its number
-                stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+                stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
             streams.append(_Stream(stream, f"standard {'output' if name == 'stdout' else 'error'}"))
             stack.enter_context(redirect(streams[-1]))  # type: ignore[type-var]
         try:
