@@ -226,7 +226,7 @@ def test_detections_that_are_missing_or_of_another_data_set(wtal, done):
     edit_json(file, lambda content: content["results"]["v6"][0].update(label="swim"))
     assert refused(wtal("evaluate", done)) == f"{file}: video 'v6' has unknown classes: swim"
     file.write_text("{")
-    assert refused(wtal("evaluate", done)).startswith(f"{file}: not results in ActivityNet's format: ")
+    assert refused(wtal("evaluate", done)).startswith(f"{file}: line 1, column 2: not valid JSON: ")
     file.unlink()
     assert refused(wtal("evaluate", done)) == (
         f"{file}: cannot read: No such file or directory; make it with: wtal localize"

@@ -45,6 +45,8 @@ def evaluate(
             evaluation = evaluator(truth, outputs[output], dataset.classes)
             answers.evaluation(evaluation, truth, len(dataset.classes))
         content[output] = summarize(evaluation, dataset.classes)
+    if not any(len(found.label) for found in detections.values()):
+        content["localization"]["notes"].append("no video has a detection, so there is nothing that could score")
     return content
 
 
