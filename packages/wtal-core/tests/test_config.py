@@ -215,7 +215,7 @@ def test_a_file_that_is_no_toml_or_not_there(write, tmp_path):
     missing = tmp_path / "none.toml"
     assert problems(missing) == [f"{missing}: cannot read the experiment: No such file or directory"]
     file.write_bytes(b"\xff")
-    assert problems(file)[0].startswith(f"{file}: not valid TOML: 'utf-8' codec can't decode byte 0xff")
+    assert problems(file) == [f"{file}: line 1: byte 0xff is not UTF-8; save it as UTF-8"]
 
 
 # Settings

@@ -57,9 +57,10 @@ def read_text(path: Path, wrong: type[WtalError] = DataError) -> str:
 
 
 def read_json(path: Path, wrong: type[WtalError] = DataError) -> Any:
-    """The value in a JSON file. NaN and Infinity, which Python writes, are read as such; who wants a number refuses them.
+    """The value in a JSON file.
 
-    A whole number of more digits than any that is meant becomes a float, which may be infinite.
+    NaN and Infinity, which Python writes, are read as such: who wants a number refuses them, and can say where. So is a
+    whole number of hundreds of digits, as a float that may be infinite.
 
     Raises:
         OSError: the file cannot be read.
@@ -92,7 +93,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _whole(digits: str) -> int | float:
-    return int(digits) if len(digits) <= 400 else float(digits)
+    return int(digits) if len(digits) < 100 else float(digits)
 
 
 _TOKEN = re.compile(r'(?P<string>"(?:[^"\\]|\\.)*")(?P<colon>\s*:)?|[{}]', re.DOTALL)
@@ -116,7 +117,7 @@ def _repeated_key(text: str) -> str:
 
 
 def _half_character(text: str, value: Any) -> int | None:
-    """The place of an escape such as `\\ud800` that is not one of a pair: no encoding can write it."""
+    r"""The place of an escape such as `\ud800` that is not one of a pair: no encoding can write it."""
     if not re.search(r"\\u[dD][89a-fA-F]", text):
         return None
     try:
