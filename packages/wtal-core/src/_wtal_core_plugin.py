@@ -6,10 +6,48 @@ from wtal_core import hookimpl
 
 
 @hookimpl
-def wtal_decoders() -> Mapping[str, str]:
-    return {"attention-pooling": "wtal_core.attention_pooling:AttentionPooling"}
+def wtal_annotation_readers() -> Mapping[str, str]:
+    return {"activitynet": "wtal_core.builtin.activitynet:ActivityNet"}
 
 
 @hookimpl
 def wtal_feature_readers() -> Mapping[str, str]:
-    return {"hdf5": "wtal_core.features:Hdf5File", "npy": "wtal_core.features:NpyFolder"}
+    return {"hdf5": "wtal_core.builtin.features:Hdf5File", "npy": "wtal_core.builtin.features:NpyFolder"}
+
+
+@hookimpl
+def wtal_samplers() -> Mapping[str, str]:
+    return {"epochs": "wtal_core.builtin.epochs:Epochs"}
+
+
+@hookimpl
+def wtal_clips() -> Mapping[str, str]:
+    return {
+        "crop": "wtal_core.builtin.clips:Crop",
+        "segments": "wtal_core.builtin.clips:Segments",
+        "uniform": "wtal_core.builtin.clips:Uniform",
+        "whole": "wtal_core.builtin.clips:Whole",
+    }
+
+
+@hookimpl
+def wtal_decoders() -> Mapping[str, str]:
+    return {
+        "attention-pooling": "wtal_core.builtin.attention_pooling:AttentionPooling",
+        "snippet-classifier": "wtal_core.builtin.snippet_classifier:SnippetClassifier",
+    }
+
+
+@hookimpl
+def wtal_losses() -> Mapping[str, str]:
+    return {"snippet-targets": "wtal_core.builtin.snippet_targets:SnippetTargets"}
+
+
+@hookimpl
+def wtal_teachers() -> Mapping[str, str]:
+    return {"annotations": "wtal_core.builtin.annotations_teacher:AnnotationsTeacher"}
+
+
+@hookimpl
+def wtal_trackers() -> Mapping[str, str]:
+    return {"tensorboard": "wtal_core.builtin.tensorboard:TensorBoard"}

@@ -23,7 +23,7 @@ import tomli_w
 from msgspec import Meta, Struct, field
 
 from wtal_core.errors import ConfigError, Problems, WtalError, did_you_mean
-from wtal_core.names import misplaced, normal
+from wtal_core.data.names import misplaced, normal
 from wtal_core.text import read_text
 
 Positive = Annotated[float, Meta(gt=0, le=sys.float_info.max)]
@@ -160,6 +160,11 @@ def settled(experiment: Experiment) -> Experiment:
         for one in stages(experiment)[:-1]
     ]
     return msgspec.structs.replace(experiment, stages=[*kept, experiment.stages[-1]])
+
+
+def evaluators(experiment: Experiment) -> dict[str, Component]:
+    """The evaluator of each kind of output."""
+    return {"localization": experiment.evaluation.evaluator, "classification": "classification"}
 
 
 def name_of(value: Component) -> str:
@@ -348,6 +353,8 @@ def _inconsistencies(experiment: Experiment) -> Iterator[str]:
     for stream in names:
         if misplaced(stream):
             yield f"`data.streams`: {stream!r} is no name of a folder; leave out '.', '..' and empty parts"
+        if "+" in stream:
+            yield f"`data.streams`: {stream!r} has a '+', which stands for joint streams; write them as a list in the list"
     for key in ("annotations", "features"):
         value = getattr(experiment.data, key)
         if _CONTROL.search(value):

@@ -25,6 +25,10 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
+#: The label that THUMOS gives to intervals of which nobody can say whether they show an action. It is no class.
+AMBIGUOUS = "Ambiguous"
+
+
 class Instance(NamedTuple):
     """One labelled action; `segment` is (start, end) in seconds, or None where only the label is known."""
 
@@ -43,7 +47,7 @@ class Video(NamedTuple):
     @property
     def labels(self) -> frozenset[str]:
         """The classes that happen in the video."""
-        return frozenset(instance.label for instance in self.instances)
+        return frozenset(instance.label for instance in self.instances) - {AMBIGUOUS}
 
 
 class Targets(NamedTuple):

@@ -14,28 +14,21 @@ from pathlib import Path
 
 from wtal_core.errors import PluginError, RunError
 from wtal_core.files import new_folder
-from wtal_core.plugins import KINDS, Registry
+from wtal_core.kinds import Kind
+from wtal_core.registry import Registry
 
-#: What a template imports, by kind.
-_DEPENDENCIES: Mapping[str, tuple[str, ...]] = {
-    "aggregator": ("torch>=2.4,<3",),
-    "decoder": ("torch>=2.4,<3",),
-    "activation": ("numpy>=1.26,<3", "torch>=2.4,<3"),
-    "proposer": ("numpy>=1.26,<3",),
-    "suppressor": ("numpy>=1.26,<3",),
-    "evaluator": ("numpy>=1.26,<3",),
-    "feature reader": ("numpy>=1.26,<3",),
-}
+#: What a template may import, and the requirement that brings it.
+_REQUIREMENTS: Mapping[str, str] = {"numpy": "numpy>=1.26,<3", "torch": "torch>=2.4,<3"}
 
 
-def write_plugin(name: str, kind: str, folder: Path, registry: Registry) -> list[Path]:
+def write_plugin(name: str, kind: Kind, folder: Path, registry: Registry) -> list[Path]:
     """Write the package `name` with one component of a kind into `folder`; return the files, relative to it.
 
     The component's name is that of the package without a leading `wtal-`.
 
     Args:
         name: of the distribution: lower-case letters, digits and single hyphens, a letter first.
-        kind: one of `plugins.KINDS`.
+        kind: one of `kinds.KINDS`.
         folder: a new folder, written whole or not at all.
         registry: what is installed, whose names are taken.
 
@@ -46,18 +39,18 @@ def write_plugin(name: str, kind: str, folder: Path, registry: Registry) -> list
     words = _words(name, kind)
     component = words["placeholder-component"]
     for taken in registry.components:
-        if (taken.kind, taken.name) == (kind, component):
-            raise PluginError(f"{kind} {component!r} is already provided by {taken.origin}; choose another name")
+        if (taken.kind, taken.name) == (kind.name, component):
+            raise PluginError(f"{kind.name} {component!r} is already provided by {taken.origin}; choose another name")
     if folder.exists():
         raise RunError(f"{folder}: is already there; choose another name or another --out")
     package = words["placeholder_package"]
-    reader = kind == "feature reader"
+    specific = files("wtal_core").joinpath("_templates", f"test_{kind.identifier}.txt")
     sources = {
         "pyproject.toml": "pyproject.toml",
         "README.md": "README.md",
         f"src/_{package}_plugin.py": "plugin.py",
         f"src/{package}/__init__.py": _component_source(kind),
-        f"tests/test_{package}.py": "test_feature_reader.txt" if reader else "test_component.txt",
+        f"tests/test_{package}.py": specific.name if specific.is_file() else "test_component.txt",
     }
     with new_folder(folder) as temporary:
         for target, source in sources.items():
@@ -73,7 +66,7 @@ def component_name(name: str) -> str:
     return name.removeprefix("wtal-")
 
 
-def _words(name: str, kind: str) -> dict[str, str]:
+def _words(name: str, kind: Kind) -> dict[str, str]:
     """What the templates call things, and what they are called in a package of this name."""
     component, package = component_name(name), name.replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or not component[0].isalpha():
@@ -90,7 +83,7 @@ def _words(name: str, kind: str) -> dict[str, str]:
     template = files("wtal_core").joinpath("_templates", _component_source(kind)).read_text(encoding="utf-8")
     if keyword.iskeyword(class_name) or re.search(rf"\b{class_name}\b", template):
         raise PluginError(
-            f"{name!r} cannot name a plugin: its {kind} would be the class {class_name}, a name that its module uses; "
+            f"{name!r} cannot name a plugin: its {kind.name} would be the class {class_name}, a name that its module uses; "
             "choose another name"
         )
     return {
@@ -99,16 +92,19 @@ def _words(name: str, kind: str) -> dict[str, str]:
         "placeholder_package": package,
         "PlaceholderClass": class_name,
         "placeholder_component": component.replace("-", "_"),
-        "placeholder kind": kind,
-        "placeholder-kind": kind.replace(" ", "-"),
-        "placeholder_hook": KINDS[kind][0],
-        "placeholder_checker": f"check_{kind.replace(' ', '_')}",
-        "placeholder-dependencies": '", "'.join(_DEPENDENCIES[kind]),
+        "placeholder kind": kind.name,
+        "placeholder-kind": kind.name.replace(" ", "-"),
+        "placeholder_hook": kind.hook,
+        "placeholder-dependencies": '", "'.join(
+            requirement
+            for package, requirement in _REQUIREMENTS.items()
+            if re.search(rf"^(import|from) {package}\b", template, re.MULTILINE)
+        ),
     }
 
 
-def _component_source(kind: str) -> str:
-    return f"components/{kind.replace(' ', '_')}.py"
+def _component_source(kind: Kind) -> str:
+    return f"components/{kind.identifier}.py"
 
 
 def _filled(source: str, words: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Searching localization settings: many of them on one set of readings, in seconds, because no network runs."""
+"""Searching localization settings: many of them on one set of predictions, in seconds, because no network runs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from wtal_core import config, evaluation, localization
-from wtal_core.dataset import Dataset, segment_problems
+from wtal_core import config
+from wtal_core.check import component_problems
+from wtal_core.data.dataset import Dataset, segment_problems
 from wtal_core.errors import ConfigError, DataError, PluginError, Problems, WtalError
-from wtal_core.localization import Reading
-from wtal_core.plugins import Registry
+from wtal_core.prediction.detect import localize
+from wtal_core.prediction.predict import StreamPrediction
+from wtal_core.prediction.score import score
 from wtal_core.progress import Progress, Silent
-from wtal_core.rehearsal import component_problems
+from wtal_core.registry import Registry
 
 
 class Outcome(NamedTuple):
@@ -37,7 +39,7 @@ class Outcome(NamedTuple):
 
 def sweep(
     dataset: Dataset,
-    readings: Mapping[str, Sequence[Reading]],
+    predictions: Mapping[str, Sequence[StreamPrediction]],
     points: Mapping[tuple[str, ...], config.Experiment],
     registry: Registry,
     progress: Progress | None = None,
@@ -45,8 +47,8 @@ def sweep(
     """Localize and evaluate the data set's test videos at every point of a grid; the best first.
 
     Args:
-        dataset: its test videos are those that `readings` covers.
-        readings: per video, one per stream.
+        dataset: its test videos are those that `predictions` covers.
+        predictions: per video, one per stream.
         points: what `experiments_of` made of the grid; ties stay in its order.
         registry: where components are found.
         progress: shows a bar.
@@ -58,10 +60,11 @@ def sweep(
     outcomes = []
     for done, (settings, changed) in enumerate(points.items(), start=1):
         try:
-            results = localization.localize(dataset, dataset.test, readings, changed.localization, registry)
+            settings_of_last = config.stages(changed)[-1].localization
+            localized = localize(dataset, dataset.test, predictions, settings_of_last, registry)
         except PluginError as error:
             raise PluginError(f"{' '.join(settings)}: {error}") from error
-        outcomes.append(Outcome(settings, evaluation.evaluate_localized(dataset, results, changed, registry)))
+        outcomes.append(Outcome(settings, score(dataset, localized, changed, registry)))
         advance(done, " ".join(settings))
     return sorted(outcomes, key=lambda outcome: -outcome.mean_ap)
 

@@ -28,21 +28,23 @@ def command(
     from rich.table import Table
     from rich.text import Text
 
-    from wtal_core.options import INJECTED, options_of
-    from wtal_core.plugins import blaming, discover, known_kind
+    from wtal_core.binding import blaming
+    from wtal_core.kinds import known_kind
+    from wtal_core.options import injected, options_of
+    from wtal_core.registry import discover
     from wtal_core.report import console
 
     if len(words) < 2:
         raise typer.BadParameter("give a kind and a name")
     kind, name = known_kind(" ".join(words[:-1])), words[-1]
     registry = discover(disable or ())
-    component = registry.find(kind, name)
-    target = registry.load(kind, name)
-    with blaming(component, "cannot be described"):
+    component = registry.find(kind.name, name)
+    target = registry.load(kind.name, name)
+    with blaming(component, doing="cannot be described"):
         text, source = _read(target)
-        options = options_of(target, INJECTED.get(kind, ()))
+        options = options_of(target, injected(kind, target))
         rows = [(o.name, o.written, "required" if o.required else repr(o.default)) for o in options.named]
-    print(f"{kind} {name}\n\n{text}\n")
+    print(f"{kind.name} {name}\n\n{text}\n")
     if options.any_other:
         rows.append(("any other option", "", ""))
     if rows:

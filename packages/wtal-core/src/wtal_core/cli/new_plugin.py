@@ -19,16 +19,17 @@ def command(
     Example: `wtal new-plugin wtal-power-mean --kind aggregator`
     """
     from wtal_core.new_plugin import component_name, write_plugin
-    from wtal_core.plugins import discover, known_kind
+    from wtal_core.kinds import known_kind
+    from wtal_core.registry import discover
 
-    kind = known_kind(kind)
+    known = known_kind(kind)
     folder = out or Path(name)
-    written = write_plugin(name, kind, folder, discover())
+    written = write_plugin(name, known, folder, discover())
     component = component_name(name)
-    print(f"{folder}: a package with the {kind} {component!r}")
+    print(f"{folder}: a package with the {known.name} {component!r}")
     for file in written:
         print(f"  {file}")
     print(
         f"next: pip install -e {shlex.quote(f'{folder}[test]')}; "
-        f"wtal describe {kind.replace(' ', '-')} {component}; python -m pytest {shlex.quote(str(folder))}"
+        f"wtal describe {known.name.replace(' ', '-')} {component}; python -m pytest {shlex.quote(str(folder))}"
     )

@@ -12,7 +12,7 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for
 
     Example: `wtal plugins --json`
     """
-    from wtal_core.plugins import discover
+    from wtal_core.registry import discover
 
     registry = discover()
     if as_json:

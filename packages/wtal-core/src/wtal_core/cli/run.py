@@ -17,23 +17,25 @@ if TYPE_CHECKING:
 def command(
     experiment: ExperimentFile, settings: Settings = None, seeds: Seeds = None, out: Out = None, resume: Resume = False
 ) -> None:
-    """Train every stream, localize the test subset, evaluate, and print a table.
+    """Train every stream, stage by stage, localize the test subset, evaluate, and print a table.
 
     Example: `wtal run maan.toml --set training.iterations=500 --seeds 0,1,2`
     """
     from wtal_core import run as runs
+    from wtal_core.check import opened
     from wtal_core.progress import bars
     from wtal_core.report import print_evaluations
 
     contents = []
     with planned(experiment, settings, seeds, out, resume) as plan:
+        found = opened(plan[0][1])
+        found.dataset.ground_truth()  # fails before training if there is nothing to evaluate with
         for path, seeded in plan:
-            run = runs.create(path, seeded, resume=resume)
-            run.dataset.ground_truth()  # fails before training if there is nothing to evaluate with
+            run = runs.create(path, seeded, found, resume=resume)
             with bars() as progress, resumable():
                 runs.train(run, progress)
-                runs.localize(run, progress)
-            contents.append(runs.evaluate(run))
+                localized = runs.localize(run, progress)
+            contents.append(runs.evaluate(run, localized))
             print(f"{path}: done")
     print_evaluations({experiment.stem: contents})
 

@@ -38,8 +38,8 @@ def command(
     dataset.ground_truth()  # says at once if segments are missing
     points = experiments_of(grid, opened.experiment, opened.registry)  # before a network runs for a misspelt setting
     with bars() as progress:
-        readings = runs.read(opened, "test" if on_test_subset else "training", progress)
-        outcomes = sweep(dataset, readings, points, opened.registry, progress)
+        predictions = runs.predict(opened, "test" if on_test_subset else "training", progress)
+        outcomes = sweep(dataset, predictions, points, opened.registry, progress)
     print_evaluations({_short(outcome.settings): [outcome.content] for outcome in outcomes[:best]})
     chosen = [word for setting in outcomes[0].settings for word in ("--set", setting)]
     subset = "test" if on_test_subset else "training"

@@ -11,14 +11,16 @@ def command(
 ) -> None:
     """Train every stream's model from video-level labels.
 
-    Example: `wtal train maan.toml --set training.snippets=40 --out runs/long`
+    Example: `wtal train maan.toml --set training.clip.snippets=40 --out runs/long`
     """
     from wtal_core import run as runs
+    from wtal_core.check import opened
     from wtal_core.progress import bars
 
     with planned(experiment, settings, seeds, out, resume) as plan:
+        found = opened(plan[0][1])
         for path, seeded in plan:
-            run = runs.create(path, seeded, resume=resume)
+            run = runs.create(path, seeded, found, resume=resume)
             with bars() as progress, resumable():
                 runs.train(run, progress)
-            print(f"{path}: trained {', '.join(run.experiment.data.streams)}; next: wtal localize {path}")
+            print(f"{path}: trained {', '.join(run.dataset.streams)}; next: wtal localize {path}")

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from wtal_core.cli.options import ExperimentFile, Out, Settings
 from wtal_core.cli.run import run_folder
+from wtal_core.errors import Problems, WtalError
+
+if TYPE_CHECKING:
+    from wtal_core.check import Opened
 
 
 def command(experiment: ExperimentFile, settings: Settings = None, out: Out = None) -> None:
@@ -11,13 +18,10 @@ def command(experiment: ExperimentFile, settings: Settings = None, out: Out = No
 
     Example: `wtal validate maan.toml --set data.features=/data/thumos14`
     """
-    from wtal_core.errors import Problems
-    from wtal_core.validation import validate
-
-    dataset, problems = validate(experiment, settings or [], run_folder(experiment, out))
-    if problems:
+    found, problems = _examined(experiment, settings or [], run_folder(experiment, out))
+    if found is None or problems:
         raise Problems(problems)
-    assert dataset is not None  # nothing was wrong, so it was opened
+    dataset = found.dataset
     print(f"{experiment}: nothing is wrong")
     for subset, videos in ((dataset.data.training_subset, dataset.training), (dataset.data.test_subset, dataset.test)):
         print(f"  {subset}: {len(videos)} videos, {sum(len(video.instances) for video in videos)} instances")
@@ -25,3 +29,28 @@ def command(experiment: ExperimentFile, settings: Settings = None, out: Out = No
     for stream, width in dataset.feature_dims.items():
         lengths = [dataset.length(video, stream) for video in (*dataset.training, *dataset.test)]
         print(f"  {stream}: D = {width}, T from {min(lengths)} to {max(lengths)}")
+    for note in dataset.notes:
+        print(f"  note: {note}")
+
+
+def _examined(file: Path, settings: list[str], out: Path) -> tuple[Opened | None, list[WtalError]]:
+    """What an experiment file opens, and all that is wrong with it, with its data to the last value, and with `out`."""
+    from wtal_core import check, config
+    from wtal_core.data.dataset import segment_problems, survey
+    from wtal_core.files import check_writable
+
+    experiment, problems = config.examine(file, settings)
+    try:
+        check_writable(out)
+    except WtalError as error:
+        problems.append(error)
+    if experiment is None:
+        return None, problems
+    found, more = check.examine(experiment)
+    problems += more
+    if found is not None:
+        problems += segment_problems(found.dataset)
+        # A file that is missing is found twice, by its header and by its content.
+        known = {str(problem) for problem in problems}
+        problems += [problem for problem in survey(found.dataset).problems if str(problem) not in known]
+    return found, problems

@@ -12,11 +12,13 @@ from typing import Any
 
 import msgspec
 
-from wtal_core import config, evaluation, localization, run
+from wtal_core import config, run
+from wtal_core.check import opened
 from wtal_core.demo import METHODS
-from wtal_core.demo.bounds import chance, supervised
-from wtal_core.localization import Reading
+from wtal_core.demo.bounds import chance
 from wtal_core.lock import taking
+from wtal_core.prediction.detect import localize
+from wtal_core.prediction.score import score
 from wtal_core.progress import Progress
 
 
@@ -54,25 +56,17 @@ def compare(
 
 def _row(name: str, file: Path, seed: int) -> dict[str, Any]:
     experiment = msgspec.structs.replace(config.load(file), seed=seed)
-    if name in METHODS:
-        return _weakly_supervised(file.parent / "runs" / name / f"seed-{seed}", experiment)
-    return _bound(name, experiment)
-
-
-def _weakly_supervised(path: Path, experiment: config.Experiment) -> dict[str, Any]:
-    with taking(path):
-        opened = run.create(path, experiment)
-        run.train(opened)
-        run.localize(opened)
-        return run.evaluate(opened)
-
-
-def _bound(name: str, experiment: config.Experiment) -> dict[str, Any]:
-    registry, dataset = run.prepare(experiment)
-    readings: Mapping[str, Sequence[Reading]]
     if name == "chance":
-        readings = chance(dataset, experiment.seed)
-    else:
-        readings = supervised(dataset, experiment.training, experiment.seed)
-    results = localization.localize(dataset, dataset.test, readings, experiment.localization, registry)
-    return evaluation.evaluate_localized(dataset, results, experiment, registry)
+        return _chance(experiment)
+    path = file.parent / "runs" / name / f"seed-{seed}"
+    with taking(path):
+        started = run.create(path, experiment, opened(experiment))
+        run.train(started)
+        return run.evaluate(started, run.localize(started))
+
+
+def _chance(experiment: config.Experiment) -> dict[str, Any]:
+    registry, dataset = opened(experiment)
+    predictions = chance(dataset, experiment.seed)
+    localized = localize(dataset, dataset.test, predictions, experiment.localization, registry)
+    return score(dataset, localized, experiment, registry)

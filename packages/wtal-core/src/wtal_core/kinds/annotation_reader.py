@@ -19,32 +19,43 @@ from wtal_core.testing.trial import Trial, clause, once
 class AnnotationReader(Protocol):
     """The annotations under a path; built as `cls(path=..., **options)`.
 
-    What is missing raises an `OSError`, and what has the wrong form a `ValueError`; both give the path of the file. A
-    `WtalError` passes too.
+    What is missing raises an `OSError`, and what has the wrong form a `ValueError`; when it is built, both give the path
+    of the file.
     """
 
-    def videos(self) -> Iterable[Video]:
-        """The videos, in the order of the file; each name once."""
+    def names(self) -> Iterable[str]:
+        """The videos, in the order of the file."""
+
+    def video(self, name: str) -> Video:
+        """One of them. A `ValueError` says what is wrong with its entry, and the host which video it is."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What `videos` left out, with the count and the reason."""
+        """What is left out of all the videos, with the count and the reason."""
 
 
 class Bound(binding.Bound):
-    """The annotations, held against the contract; `OSError` and `ValueError` pass."""
+    """The annotations, held against the contract; `OSError`, `ValueError` and errors of ours pass."""
 
     refusals = (OSError, ValueError)
 
-    def videos(self) -> list[Video]:
-        """The videos as `contracts.Video`."""
-        with blaming(self.component, self.refusals, "fails"):
-            return [_video(one) for one in self.made.videos()]
+    def names(self) -> list[str]:
+        """The videos."""
+        with blaming(self.component, self.refusals):
+            names = list(self.made.names())
+            if not all(isinstance(name, str) for name in names):
+                raise TypeError(f"names must be strings, got {names!r}")
+        return names
+
+    def video(self, name: str) -> Video:
+        """One of them."""
+        with blaming(self.component, self.refusals, f"fails on video {name!r}"):
+            return _video(self.made.video(name))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was left out."""
-        return tuple(map(str, getattr(self.made, "notes", ())))
+        """What is left out."""
+        return tuple(map(str, self.made.notes))
 
 
 def _video(answer: Any) -> Video:
@@ -86,10 +97,11 @@ def _written(trial: Trial, folder: str) -> Path:
     return path
 
 
-@promise("videos() gives every video with its subset, instances and duration, if the format has one")
+@promise("names() are the videos, and video(name) has subset, instances and duration, if the format has one")
 def _videos(trial: Trial) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        got = [_video(one) for one in trial.build(path=_written(trial, folder)).videos()]
+        annotations = trial.build(path=_written(trial, folder))
+        got = [_video(trial.call(annotations.video, name=name)) for name in annotations.names()]
         for one, expected in zip(sorted(got), VIDEOS, strict=True):
             same = one._replace(duration=expected.duration) == expected and one.duration in (None, expected.duration)
             require(same, f"Of {expected} it reads {one}.")
@@ -110,7 +122,8 @@ def _refused(trial: Trial, path: Path) -> None:
     from wtal_core.errors import WtalError
 
     try:
-        answer = list(trial.make(path=path).videos())
+        annotations = trial.make(path=path)
+        answer = [annotations.video(name) for name in annotations.names()]
     except (OSError, ValueError, WtalError) as error:
         require(str(path) in str(error), f"{str(error)!r} does not name {str(path)!r}.")
     else:

@@ -17,6 +17,7 @@ from wtal_core import answers, binding
 from wtal_core.answers import require
 from wtal_core.binding import blaming
 from wtal_core.contracts import FloatArray, IntArray
+from wtal_core.data.names import by_normal_form
 from wtal_core.discovery import Component
 from wtal_core.testing.trial import Trial, clause, once
 
@@ -48,7 +49,8 @@ class FeatureReader(Protocol):
 class Bound(binding.Bound):
     """A feature store whose answers are held against the contract.
 
-    `OSError` and `ValueError` pass, by which it says what is wrong with a file.
+    `OSError` and `ValueError` pass, by which it says what is wrong with a file. Videos are asked for by the normal form
+    of their names, and the store by the names that it gave.
     """
 
     refusals = (OSError, ValueError)
@@ -56,6 +58,7 @@ class Bound(binding.Bound):
     def __init__(self, made: Any, component: Component, given: Mapping[str, Any]) -> None:
         super().__init__(made, component, given)
         self._shapes: dict[tuple[str, str], tuple[int, int]] = {}
+        self._spelt: dict[str, Mapping[str, str]] = {}  # per stream, the store's names by normal form
 
     def names(self, stream: str) -> list[str]:
         """The videos that have features of this stream."""
@@ -63,13 +66,14 @@ class Bound(binding.Bound):
             names = list(self.made.names(stream))
             if not all(isinstance(name, str) for name in names):
                 raise TypeError(f"names must be strings, got {names!r}")
-        return names
+        self._spelt[stream] = by_normal_form(names)
+        return sorted(self._spelt[stream])
 
     def shape(self, name: str, stream: str) -> tuple[int, int]:
         """(T, D), asked for once."""
         if (name, stream) not in self._shapes:
             with blaming(self.component, self.refusals, f"fails on video {name!r}, stream {stream!r}"):
-                length, width = self.made.shape(name, stream)
+                length, width = self.made.shape(self._spelling(name, stream), stream)
                 self._shapes[name, stream] = operator.index(length), operator.index(width)
         return self._shapes[name, stream]
 
@@ -78,10 +82,13 @@ class Bound(binding.Bound):
         length, width = self.shape(name, stream)
         expected = (length if rows is None else len(rows), width)
         with blaming(self.component, self.refusals, f"fails on video {name!r}, stream {stream!r}"):
-            features: NDArray[np.generic] = self.made.read(name, stream, rows)
+            features: NDArray[np.generic] = self.made.read(self._spelling(name, stream), stream, rows)
             if not isinstance(features, np.ndarray) or features.shape != expected or features.dtype.kind not in "fiub":
                 raise TypeError(f"features must be an array {expected} of numbers, got {answers.form(features)}")
         return features
+
+    def _spelling(self, name: str, stream: str) -> str:
+        return self._spelt.get(stream, {}).get(name, name)
 
 
 # Clauses of the kit

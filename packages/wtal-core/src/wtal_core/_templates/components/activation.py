@@ -1,6 +1,6 @@
 """An activation: it reads from a decoding how strongly each class is seen in each snippet.
 
-T snippets, D features, C classes, S assemblies.
+T snippets, E features, C classes, S assemblies.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 
 class Maps(NamedTuple):
@@ -35,11 +34,11 @@ class PlaceholderClass:
             raise ValueError(f"temperature must be above 0, got {temperature}")
         self.temperature = temperature
 
-    def __call__(self, decoding: Any, features: Tensor) -> Maps:
-        """Read the decoding of one video, attention (1, S, T), from the features (1, T, D) that it saw."""
+    def __call__(self, decoding: Any) -> Maps:
+        """Read the decoding of one video, attention (1, S, T), of the features (1, T, E) that it pooled."""
         if decoding.head_weight is None:
             raise ValueError("this activation needs a decoder with a linear head, one that gives head_weight")
         with torch.no_grad():
-            response = torch.sigmoid(decoding.head_weight @ features[0].T / self.temperature)
+            response = torch.sigmoid(decoding.head_weight @ decoding.features[0].T / self.temperature)
             attention = decoding.attention[0].mean(0).expand_as(response)
         return Maps(attention.double().cpu().numpy(), response.double().cpu().numpy())

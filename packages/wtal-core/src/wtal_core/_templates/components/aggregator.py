@@ -1,4 +1,4 @@
-"""An aggregator: it pools the features of a video's snippets under an attention. B videos, T snippets, D features."""
+"""An aggregator: it pools the features of a video's snippets under an attention. B videos, T snippets, E features."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ class PlaceholderClass(nn.Module):
         self.power = power
 
     def coefficients(self, attention: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The weights (B, T) of the snippets, for attention (B, T) in [0, 1] and mask (B, T), True on real snippets."""
+        """The weights of the snippets, for attention (B, T) or (B, S, T) in [0, 1] and mask (B, T), True on what is seen."""
         weights = attention**self.power
         if mask is not None:
-            weights = weights.masked_fill(~mask, 0)
-        total = weights.sum(1, keepdim=True)
+            weights = weights.masked_fill(~(mask if attention.ndim == 2 else mask.unsqueeze(1)), 0)
+        total = weights.sum(-1, keepdim=True)
         return weights / torch.where(total > 0, total, 1)
 
     def forward(self, features: Tensor, attention: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Pool features (B, T, D) to (B, D); zero without attention."""
-        return (self.coefficients(attention, mask).unsqueeze(1) @ features).squeeze(1)
+        """Pool features (B, T, E) to (B, E), or to (B, S, E) under S attentions; zero without attention."""
+        coefficients = self.coefficients(attention, mask)
+        if attention.ndim == 2:
+            return (coefficients.unsqueeze(1) @ features).squeeze(1)
+        return coefficients @ features

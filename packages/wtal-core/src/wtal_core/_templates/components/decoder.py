@@ -1,6 +1,6 @@
 """A decoder: it turns one stream's features into assemblies and class scores, and says what it learns from.
 
-B videos, T snippets, D features, C classes, S assemblies (here one).
+B videos, T snippets, D features, E features as pooled (here D), C classes, S assemblies (here one).
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from torch.nn import functional as F
 
 
 class Decoding(NamedTuple):
-    """What activations and the loss read; the graph from the patterns to the logits is kept."""
+    """What activations and the loss read; the graph from what was pooled to the logits is kept."""
 
-    attention: Tensor  # (B, S, T) in [0, 1], zero on padding
-    patterns: Tensor  # (B, S, D), the pooled features
-    logits: Tensor  # (B, S, C), computed from the patterns
+    features: Tensor  # (B, T, E), what was pooled
+    attention: Tensor  # (B, S, T) in [0, 1], zero where hidden
+    pooled: Tensor  # (B, S, E)
+    logits: Tensor  # (B, S, C), computed from what was pooled
     class_scores: Tensor  # (B, C) in [0, 1]
-    head_weight: Tensor | None  # (C, D) if the logits are linear in the patterns, else None
+    head_weight: Tensor | None  # (C, E) if the logits are linear in what was pooled, else None
 
 
 class PlaceholderClass(nn.Module):
@@ -48,14 +49,14 @@ class PlaceholderClass(nn.Module):
         self.sparsity = sparsity
 
     def forward(self, features: Tensor, mask: Tensor | None = None, targets: Any = None) -> Decoding:
-        """Decode features (B, T, D) under mask (B, T), True on real snippets; targets serve teacher forcing alone."""
+        """Decode features (B, T, D) under mask (B, T), True on what is seen; targets serve teacher forcing alone."""
         attention = torch.sigmoid(self.scorer(features).squeeze(-1))
         if mask is not None:
             attention = attention.masked_fill(~mask, 0)
-        patterns = self.aggregator(features, attention, mask).unsqueeze(1)
-        logits = self.head(patterns)
+        pooled = self.aggregator(features, attention, mask).unsqueeze(1)
+        logits = self.head(pooled)
         class_scores = logits.squeeze(1).sigmoid()
-        return Decoding(attention.unsqueeze(1), patterns, logits, class_scores, self.head.weight)
+        return Decoding(features, attention.unsqueeze(1), pooled, logits, class_scores, self.head.weight)
 
     def loss(self, decoding: Decoding, targets: Any) -> dict[str, Tensor]:
         """Binary cross-entropy between the logits and `targets.labels` (B, C), and the weighted mean attention."""

@@ -19,10 +19,42 @@ import numpy as np
 from wtal_core.contracts import Detections, FloatArray
 from wtal_core.errors import RunError
 from wtal_core.files import write
-from wtal_core.localization import VideoDetections
+from wtal_core.prediction.detect import Localized, VideoDetections
 from wtal_core.text import read_json
 
 _AGAIN = "make it again with: wtal localize"
+
+
+def write_localized(folder: Path, localized: Localized, classes: Sequence[str]) -> None:
+    """Write `detections.json` and `classification.json`.
+
+    Raises:
+        RunError: a file cannot be written.
+    """
+    write_detections(folder / "detections.json", localized.detections, classes)
+    write_class_scores(folder / "classification.json", localized.class_scores, classes)
+
+
+def read_localized(folder: Path, videos: Sequence[str], classes: Sequence[str]) -> Localized:
+    """Read both back; raises as `read_detections` and `read_class_scores`."""
+    return Localized(
+        read_detections(folder / "detections.json", videos, classes),
+        read_class_scores(folder / "classification.json", videos, classes),
+    )
+
+
+def record_stage(path: Path, number: int, record: Mapping[str, Any]) -> None:
+    """Put what a stage was taught and took over into `stages.json`.
+
+    Raises:
+        RunError: the file cannot be read or written.
+    """
+    known: dict[str, Any] = {}
+    if path.exists():
+        known = msgspec.convert(read_json(path, RunError), dict[str, Any])
+    before = known.get(f"stage-{number}", {})
+    merged = {**record, "fresh": {**before.get("fresh", {}), **record["fresh"]}}
+    write(path, json.dumps({**known, f"stage-{number}": merged}, indent=1) + "\n")
 
 
 def write_detections(path: Path, detections: Mapping[str, Detections], classes: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from wtal_core.contracts import IntArray
 from wtal_core.errors import one_line
-from wtal_core.names import normal
+from wtal_core.data.names import normal
 
 
 class NpyFolder:

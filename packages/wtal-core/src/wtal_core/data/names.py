@@ -16,9 +16,6 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import PurePath
 
-#: The label that THUMOS gives to intervals of which nobody can say whether they show an action. It is no class.
-AMBIGUOUS = "Ambiguous"
-
 _SUFFIX = re.compile(r"\.(mp4|mkv|webm|avi|mov|m4v|mpg|mpeg|flv|wmv)$", re.IGNORECASE)
 
 

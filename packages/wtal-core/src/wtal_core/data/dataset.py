@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import errno
-import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wtal_core import config
-from wtal_core.annotations import Video, read_annotations, select_subset
-from wtal_core.contracts import FeatureStore, FloatArray, IntArray
+from wtal_core.contracts import AMBIGUOUS, FloatArray, IntArray, TrainingVideo, Video
+from wtal_core.data.names import nearly, normal
+from wtal_core.data.timeline import misfit, snippet_edges
+from wtal_core.data.videos import read_videos, select_subset
 from wtal_core.errors import DataError, PluginError, Problems, WtalError, abridged, did_you_mean
-from wtal_core.names import AMBIGUOUS, by_normal_form, nearly, normal
-from wtal_core.plugins import Component, Registry, blaming
+from wtal_core.kinds.feature_reader import Bound as Store
+from wtal_core.registry import Registry
 
 
 class Instances(NamedTuple):
@@ -30,89 +30,72 @@ class Instances(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _HeldStore:
-    """A feature store whose answers are held against the contract (`contracts.FeatureStore`).
-
-    `OSError` and `ValueError` pass, by which it says what is wrong with a file; anything else is a `PluginError`.
-    Videos are asked for by their normal form, and the store by the names that it gave (`names`).
-    """
-
-    store: FeatureStore
-    component: Component
-    shapes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
-    spelt: dict[str, Mapping[str, str]] = field(default_factory=dict)  # per stream, the store's names by normal form
-
-    def names(self, stream: str) -> Sequence[str]:
-        with self._blaming(f"fails on stream {stream!r}"):
-            names = list(self.store.names(stream))
-            if not all(isinstance(name, str) for name in names):
-                raise TypeError(f"names must be strings, got {names!r}")
-        self.spelt[stream] = by_normal_form(names)
-        return sorted(self.spelt[stream])
-
-    def shape(self, name: str, stream: str) -> tuple[int, int]:
-        if (name, stream) not in self.shapes:
-            with self._blaming(f"fails on video {name!r}, stream {stream!r}"):
-                length, width = self.store.shape(self._spelt(name, stream), stream)
-                self.shapes[name, stream] = operator.index(length), operator.index(width)
-        return self.shapes[name, stream]
-
-    def read(self, name: str, stream: str, rows: IntArray | None = None) -> NDArray[np.generic]:
-        length, width = self.shape(name, stream)
-        expected = (length if rows is None else len(rows), width)
-        with self._blaming(f"fails on video {name!r}, stream {stream!r}"):
-            features = self.store.read(self._spelt(name, stream), stream, rows)
-            if not isinstance(features, np.ndarray) or features.shape != expected or features.dtype.kind not in "fiub":
-                array = isinstance(features, np.ndarray)
-                got = f"{features.shape} of {features.dtype}" if array else type(features).__name__
-                raise TypeError(f"features must be an array {expected} of numbers, got {got}")
-        return features
-
-    def _spelt(self, name: str, stream: str) -> str:
-        return self.spelt.get(stream, {}).get(name, name)
-
-    def _blaming(self, what: str) -> AbstractContextManager[None]:
-        return blaming(self.component, what, refusals=(OSError, ValueError))
-
-
-@dataclass(frozen=True)
 class Dataset:
-    """Videos, classes and features of an experiment. Made by `open_dataset`, which checks them."""
+    """Videos, classes and features of an experiment. Made by `examine`, which checks them."""
 
     data: config.Data
     classes: tuple[str, ...]
     training: tuple[Video, ...]
     test: tuple[Video, ...]
-    store: FeatureStore
-    feature_dims: Mapping[str, int]  # per stream
+    store: Store
+    feature_dims: Mapping[str, int]  # of each stream that has a model
+    notes: tuple[str, ...] = ()  # what the annotations left out
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams that have a model each; `rgb+flow` is one of joint streams."""
+        return tuple(map(config.stream_name, self.data.streams))
 
     def read(self, video: Video, stream: str, rows: IntArray | None = None) -> NDArray[np.float32]:
-        """The features (T, D) of a video as float32, or the given rows of them.
+        """The features (T, D) of a video as float32, or the given rows of them, joint streams side by side.
+
+        A whole video is looked at here; rows are not, because training begins when all videos have been (`survey`).
 
         Raises:
-            DataError: they cannot be read, or hold NaN or infinity.
+            DataError: they cannot be read; or a whole video holds NaN or infinity.
         """
+        parts = _parts(stream)
+        # A single stream is read to its own end, joint ones to the end that they share.
+        wanted = np.arange(self.length(video, stream)) if rows is None and len(parts) > 1 else rows
+        arrays = [self._read(video, part, wanted) for part in parts]
+        if rows is None:
+            for part, features in zip(parts, arrays, strict=True):
+                self._refuse_infinite(video, part, features)
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
+
+    def _read(self, video: Video, part: str, rows: IntArray | None) -> NDArray[np.float32]:
         try:
-            features = np.array(self.store.read(video.name, stream, rows), dtype=np.float32)
+            return np.array(self.store.read(video.name, part, rows), dtype=np.float32)
         except (OSError, ValueError) as error:
-            raise _unreadable(video, stream, error) from error
+            raise _unreadable(video, part, error) from error
+
+    def _refuse_infinite(self, video: Video, part: str, features: NDArray[np.float32]) -> None:
         finite = np.isfinite(features)
         if not finite.all():
-            row, column = np.argwhere(~finite)[0]
-            snippet = row if rows is None else rows[row]
+            snippet, column = np.argwhere(~finite)[0]
             raise DataError(
-                f"video {video.name!r}, stream {stream!r}: {features[row, column]} at snippet {snippet}, feature "
+                f"video {video.name!r}, stream {part!r}: {features[snippet, column]} at snippet {snippet}, feature "
                 f"{column} of {self.data.features}; extract this video's features again or list it in data.exclude"
             )
-        return features
 
     def length(self, video: Video, stream: str) -> int:
-        """T, the number of snippets."""
-        return self.store.shape(video.name, stream)[0]
+        """T, the number of snippets that the joint parts of a stream share."""
+        return min(self.store.shape(video.name, part)[0] for part in _parts(stream))
 
-    def edges(self, video: Video, length: int) -> FloatArray:
-        """The times in seconds between which a video's `length` snippets lie, (length + 1,); see `snippet_edges`."""
-        return snippet_edges(self.data.grid, length, video.duration)
+    def shared_length(self, video: Video) -> int:
+        """The number of snippets that all streams share."""
+        return min(self.length(video, stream) for stream in self.streams)
+
+    def edges(self, video: Video, parts: int) -> FloatArray:
+        """The times in seconds between which a video's snippets lie, (T + 1,); see `timeline.snippet_edges`.
+
+        For another number of `parts` than the T that all streams share: those between so many equal parts of them.
+        """
+        length = self.shared_length(video)
+        edges = snippet_edges(self.data.grid, length, video.duration)
+        if parts == length:
+            return edges
+        return np.interp(np.linspace(0, length, parts + 1), np.arange(length + 1), edges)
 
     def targets(self, videos: Sequence[Video]) -> FloatArray:
         """Instances per video and class, (len(videos), C). Labels are where it is positive; ambiguous ones are none."""
@@ -133,62 +116,72 @@ class Dataset:
         problems = list(segment_problems(self))
         if problems:
             raise Problems(problems)
+        return {video.name: self.segments(video) for video in self.test}
+
+    def segments(self, video: Video) -> Instances:
+        """The annotated intervals of a video, as far as their segments are known."""
         index = {name: i for i, name in enumerate(self.classes)} | {AMBIGUOUS: -1}
-        truth = {}
-        for video in self.test:
-            instances = [instance for instance in video.instances if instance.segment is not None]
-            times = np.array([instance.segment for instance in instances], dtype=np.float64).reshape(-1, 2)
-            labels = np.array([index[instance.label] for instance in instances], dtype=np.int64)
-            truth[video.name] = Instances(labels, times[:, 0], times[:, 1])
-        return truth
+        instances = [instance for instance in video.instances if instance.segment is not None]
+        times = np.array([instance.segment for instance in instances], dtype=np.float64).reshape(-1, 2)
+        labels = np.array([index[instance.label] for instance in instances], dtype=np.int64)
+        return Instances(labels, times[:, 0], times[:, 1])
 
-
-def open_dataset(data: config.Data, registry: Registry) -> Dataset:
-    """Read the annotations, open the features, and check all that can be checked without reading every array.
-
-    Raises:
-        Problems: all that is wrong: missing files, lengths that disagree with durations, widths that differ,
-            training videos without labels, unknown classes.
-        WtalError: what keeps the rest from being looked at.
-    """
-    dataset, problems = examine(data, registry)
-    if problems:
-        raise Problems(problems)
-    return dataset
+    def taught(self, video: Video, full_supervision: bool) -> TrainingVideo:
+        """What a teacher may know of a training video."""
+        labels = (self.targets([video])[0] > 0).astype(np.float64)
+        known = all(instance.segment is not None for instance in video.instances)
+        return TrainingVideo(video.name, labels, self.segments(video) if full_supervision and known else None)
 
 
 def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalError]]:
-    """As `open_dataset`, but return the problems beside what could be opened.
+    """Read the annotations, open the features, and check all that can be checked without reading every array.
+
+    Returns:
+        What could be opened, and all that is wrong: missing files, lengths that disagree with durations, widths that
+        differ, training videos without labels, unknown classes.
 
     Raises:
         WtalError: what keeps the rest from being looked at.
     """
     path = Path(data.annotations)
-    videos = read_annotations(path, data.exclude)
+    annotations = _opened(registry, "annotation reader", data.annotation_reader, path)
+    videos = read_videos(annotations, path, data.exclude)
     training = tuple(select_subset(videos, data.training_subset, path))
     test = tuple(select_subset(videos, data.test_subset, path))
     classes = tuple(map(normal, data.classes or sorted(set().union(*(video.labels for video in training)))))
-    name, options = config.component(data.reader)
+    store = _opened(registry, "feature reader", data.reader, Path(data.features))
+    problems = list(_label_problems(data, classes, training, test))
+    parts = [part for stream in data.streams for part in _parts(config.stream_name(stream))]
+    widths, found = _examine_features(data, parts, store, _distinct(training, test))
+    dims = {
+        stream: sum(widths.get(part, 0) for part in _parts(stream)) for stream in map(config.stream_name, data.streams)
+    }
+    return Dataset(data, classes, training, test, store, dims, annotations.notes), problems + found
+
+
+def _opened(registry: Registry, kind: str, choice: config.Component, path: Path) -> Any:
+    """A reader at its path; which file is missing or malformed it says itself, and it is not its fault."""
     try:
-        opened = registry.build("feature reader", name, options, path=Path(data.features))
+        return registry.build(kind, choice, path=path)
     except PluginError as error:
-        if isinstance(error.__cause__, OSError):  # the reader says which file is missing, and it is not its fault
+        if isinstance(error.__cause__, OSError | ValueError) and str(path) in str(error.__cause__):
             raise DataError(str(error.__cause__)) from error
         raise
-    store = _HeldStore(opened, registry.find("feature reader", name))
-    problems = list(_label_problems(data, classes, training, test))
-    dims, found = _examine_features(data, store, _distinct(training, test))
-    return Dataset(data, classes, training, test, store, dims), problems + found
+
+
+def _parts(stream: str) -> list[str]:
+    """The streams that a model's is made of."""
+    return stream.split("+")
 
 
 def _examine_features(
-    data: config.Data, store: _HeldStore, videos: Sequence[Video]
+    data: config.Data, streams: Sequence[str], store: Store, videos: Sequence[Video]
 ) -> tuple[dict[str, int], list[WtalError]]:
     """The width of each stream, and what is wrong with names, lengths and widths; problems of one form are together."""
     problems: list[WtalError] = []
     lengths: dict[str, dict[str, int]] = {}
     dims: dict[str, int] = {}
-    for stream in data.streams:
+    for stream in streams:
         try:
             present = set(store.names(stream))
             if not present:
@@ -249,53 +242,65 @@ def _missing_segments(dataset: Dataset) -> Iterator[WtalError]:
             )
 
 
-def content_problems(dataset: Dataset, report: Callable[[str], None] = lambda _: None) -> Iterator[WtalError]:
-    """Read every array and yield what is wrong with its values; `report` hears of each finished video.
+class Survey(NamedTuple):
+    """What reading every array showed."""
 
-    Features without a shape are left out: opening the data set has told of them.
+    problems: list[WtalError]
+    statistics: Mapping[str, Moments]  # of each stream, over the training subset
+
+
+def survey(dataset: Dataset, report: Callable[[str], None] = lambda _: None) -> Survey:
+    """Read every array once: what is wrong with its values, and mean and deviation of the training subset's.
+
+    Features without a shape are left out: opening the data set has told of them. `report` hears of each finished video.
     """
-    yield from abridged(_unreadable_content(dataset, report), "videos and streams whose features cannot be used")
-
-
-def _unreadable_content(dataset: Dataset, report: Callable[[str], None]) -> Iterator[WtalError]:
+    problems: list[WtalError] = []
+    moments = {stream: Moments(dataset.feature_dims[stream]) for stream in dataset.streams}
+    training = {video.name for video in dataset.training}
     for video in _distinct(dataset.training, dataset.test):
-        for stream in dataset.data.streams:
+        for stream in dataset.streams:
             try:
                 dataset.length(video, stream)
             except (OSError, ValueError):
                 continue
             try:
-                dataset.read(video, stream)
+                features = dataset.read(video, stream)
             except DataError as error:
-                yield error
+                problems.append(error)
+                continue
+            if video.name in training and features.shape[1] == dataset.feature_dims[stream]:
+                moments[stream].add(features)
         report(video.name)
+    return Survey(list(abridged(problems, "videos and streams whose features cannot be used")), moments)
 
 
-def snippet_edges(grid: config.SnippetGrid | str, length: int, duration: float | None) -> FloatArray:
-    """The times in seconds between which `length` snippets lie, strictly increasing, shape (length + 1,).
+class Moments:
+    """Mean and standard deviation of each of D features over all snippets, in float64 and in one pass.
 
-    Snippet t stands for [edges[t], edges[t + 1]). On a frame grid that is the `stride` frames around the middle of
-    its window, so that snippets tile the video whatever the window; with "duration" the snippets share the video
-    evenly.
+    Merges each video's moments into the running ones (Chan, Golub and LeVeque 1979), because sums of squares cancel
+    where the mean is large.
     """
-    steps = np.arange(length + 1, dtype=np.float64)
-    if isinstance(grid, config.SnippetGrid):
-        first = ((grid.window or grid.stride) - grid.stride) / 2
-        return (first + steps * grid.stride) / grid.frames_per_second
-    if duration is None:
-        raise ValueError("the grid is 'duration', but the video has none")
-    return steps * (duration / max(length, 1))
 
+    def __init__(self, feature_dim: int) -> None:
+        self.count = 0
+        self.mean: FloatArray = np.zeros(feature_dim)
+        self._squares: FloatArray = np.zeros(feature_dim)
 
-def sample_segments(length: int, segments: int, generator: np.random.Generator) -> IntArray:
-    """One random snippet from each of `segments` equal parts of `length` snippets (MAAN 3.1), in order of time.
+    def add(self, features: NDArray[np.floating]) -> None:
+        """Take in the features (T, D) of a video, T >= 1."""
+        part = features.astype(np.float64)
+        total = self.count + len(part)
+        shift = part.mean(axis=0) - self.mean
+        spread = ((part - part.mean(axis=0)) ** 2).sum(axis=0)
+        self._squares += spread + shift**2 * (self.count * len(part) / total)
+        self.mean = self.mean + shift * (len(part) / total)
+        self.count = total
 
-    Where the video is shorter than the number of parts, snippets repeat. Returns indices, shape (segments,).
-    """
-    position = (np.arange(segments) + generator.random(segments)) * (length / segments)
-    # Rounding can lift the last position to `length` itself.
-    rows: IntArray = np.minimum(position.astype(np.int64), length - 1)
-    return rows
+    @property
+    def deviation(self) -> FloatArray:
+        """The standard deviation (D,); 1 where a feature is constant, so that it becomes zero instead of NaN."""
+        deviation = np.sqrt(self._squares / max(self.count, 1))
+        return np.where(deviation > 1e-8 * np.maximum(1.0, np.abs(self.mean)), deviation, 1.0)
 
 
 def _label_problems(
@@ -361,7 +366,7 @@ def _unreadable(video: Video, stream: str, error: OSError | ValueError) -> DataE
 def _length_problem(data: config.Data, stream: str, video: Video, lengths: Mapping[str, int]) -> WtalError | None:
     if video.name not in lengths:
         return None
-    problem = _misfit(data.grid, lengths[video.name], video.duration)
+    problem = misfit(data.grid, lengths[video.name], video.duration)
     return DataError(f"video {video.name!r}, stream {stream!r} of {data.features}: {problem}") if problem else None
 
 
@@ -371,22 +376,6 @@ def _disagreements(lengths: Mapping[str, Mapping[str, int]], videos: Sequence[Vi
         if found and max(found.values()) - min(found.values()) > 1:
             listed = ", ".join(f"{stream} {length}" for stream, length in found.items())
             yield DataError(f"video {video.name!r}: streams differ by more than one snippet: {listed}")
-
-
-def _misfit(grid: config.SnippetGrid | str, length: int, duration: float | None) -> str | None:
-    if length == 0:
-        return "no snippets (T = 0)"
-    if not isinstance(grid, config.SnippetGrid):
-        return "data.grid is 'duration', but the annotation has no duration" if duration is None else None
-    if duration is None:
-        return None
-    expected = (duration * grid.frames_per_second - (grid.window or grid.stride)) / grid.stride + 1
-    if abs(length - expected) <= 1 + 1e-6:
-        return None
-    return (
-        f"T = {length} snippets, but {duration:g} s at {grid.frames_per_second:g} frames per second and stride "
-        f"{grid.stride} make {expected:.1f}; correct data.grid, the duration or the features"
-    )
 
 
 def _distinct(*subsets: Sequence[Video]) -> list[Video]:

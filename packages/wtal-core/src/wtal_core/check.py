@@ -1,0 +1,283 @@
+"""All that can be wrong with an experiment, looked for in one place and before any training.
+
+`validate` prints what is found here, and a run refuses to start with it. Components are tried on small examples, so that
+a mistake in the last of them costs nothing; then the data are opened, and what the components have against them is asked.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from wtal_core import config
+from wtal_core.binding import blaming, during
+from wtal_core.contracts import Targets
+from wtal_core.data import dataset as data
+from wtal_core.data.dataset import Dataset
+from wtal_core.errors import ConfigError, DataError, PluginError, Problems, WtalError, one_line
+from wtal_core.kinds import loss as losses
+from wtal_core.kinds.decoder import Refusal
+from wtal_core.model import StreamModel, build_model, torch_device
+from wtal_core.options import option_problem, options_of
+from wtal_core.kinds import KINDS
+from wtal_core.registry import Registry, discover
+from wtal_core.training.batches import targets_of
+from wtal_core.training.checkpoint import load_model_tensors, model_tensors
+
+#: Input features and classes of the small examples.
+D, C = 8, 2
+
+
+class Opened(NamedTuple):
+    """What an experiment opens."""
+
+    registry: Registry
+    dataset: Dataset
+
+
+def opened(experiment: config.Experiment) -> Opened:
+    """Find the components of an experiment, open its data, and make torch compute the same bytes every time.
+
+    Raises:
+        WtalError: anything is wrong; `Problems` lists several.
+    """
+    found, problems = examine(experiment)
+    if found is None or problems:
+        raise problems[0] if len(problems) == 1 else Problems(problems)
+    if torch_device(experiment).type != "cpu":
+        # Where a GPU has only an operation that adds up in any order, a warning says so and the run goes on.
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_num_threads(experiment.threads)
+    return found
+
+
+def examine(experiment: config.Experiment) -> tuple[Opened | None, list[WtalError]]:
+    """What an experiment opens, if it can be opened, and all that is wrong with it but for the values of features."""
+    problems: list[WtalError] = []
+    try:
+        torch_device(experiment)
+    except ConfigError as error:
+        problems.append(error)
+    try:
+        registry = discover(experiment.disable_plugins)
+        broken = list(component_problems(experiment, registry))
+        problems += broken
+        dataset, found = data.examine(experiment.data, registry)
+        problems += found
+    except Problems as several:
+        return None, problems + list(several.problems)
+    except WtalError as error:
+        return None, [*problems, error]
+    if not problems:  # models that can be built, and a data set whose labels are known
+        problems += training_problems(dataset, experiment, registry)
+    return Opened(registry, dataset), problems
+
+
+def component_problems(experiment: config.Experiment, registry: Registry) -> list[WtalError]:
+    """What cannot be built or fails on a small example, each with the name of the component, once."""
+    found: dict[str, WtalError] = {}
+    # The generators are put back, and nothing that is computed here is used.
+    with torch.random.fork_rng(devices=()), warnings.catch_warnings(action="ignore"), during("fails on a small example"):
+        for settings in config.stages(experiment):
+            for problem in _stage_problems(settings, experiment, registry):
+                found.setdefault(str(problem), problem)
+        for problem in _other_problems(experiment, registry):
+            found.setdefault(str(problem), problem)
+    return list(found.values())
+
+
+def _stage_problems(
+    settings: config.StageSettings, experiment: config.Experiment, registry: Registry
+) -> Iterator[WtalError]:
+    stage, training, localization = settings.stage, settings.training, settings.localization
+    yield from _model_problems(settings, experiment, registry)
+    for choice in (training.clip, localization.clip):
+        yield from _tried(registry, "clip", choice, lambda bound: KINDS["clip"].module.rehearse(bound))
+    yield from _tried(registry, "sampler", training.sampler)
+    if stage.teacher is not None:
+        first = settings.number == 0
+
+        def teach(bound: Any) -> None:
+            KINDS["teacher"].module.rehearse(bound, C, first)
+
+        yield from _tried(registry, "teacher", stage.teacher, teach)
+    yield from _tried(registry, "proposer", localization.proposer, lambda b: KINDS["proposer"].module.rehearse(b, C))
+    yield from _tried(registry, "suppressor", localization.suppressor, lambda b: KINDS["suppressor"].module.rehearse(b))
+
+
+def _other_problems(experiment: config.Experiment, registry: Registry) -> Iterator[WtalError]:
+    for choice in config.evaluators(experiment).values():
+        yield from _tried(registry, "evaluator", choice, lambda bound: KINDS["evaluator"].module.rehearse(bound))
+    for tracker in experiment.trackers:  # building one writes files
+        try:
+            name = config.name_of(tracker)
+            target = registry.load("tracker", name)
+            options = {} if isinstance(tracker, str) else {k: v for k, v in tracker.items() if k != "name"}
+            if problem := option_problem(options_of(target, KINDS["tracker"].given), options):
+                yield PluginError(f"{registry.find('tracker', name)} {problem}")
+        except WtalError as error:
+            yield error
+
+
+def _tried(
+    registry: Registry, kind: str, choice: config.Component, use: Callable[[Any], object] = lambda _: None, **given: Any
+) -> Iterator[WtalError]:
+    """Build a component and use it; what goes wrong, as an error that names it."""
+    try:
+        bound = registry.build(kind, choice, **given)
+        try:
+            use(bound)
+        except ValueError as error:  # by which some kinds refuse their arguments
+            raise PluginError(f"{bound.component} fails on a small example: {one_line(error)}") from error
+    except WtalError as error:
+        yield error
+
+
+def _model_problems(
+    settings: config.StageSettings, experiment: config.Experiment, registry: Registry
+) -> Iterator[WtalError]:
+    """Of the aggregator, the decoder, the losses and the activation, which are tried one upon the other."""
+    pooling = list(
+        _tried(
+            registry,
+            "aggregator",
+            settings.model.aggregator,
+            lambda bound: KINDS["aggregator"].module.rehearse(bound, C),
+            num_classes=C,
+        )
+    )
+    yield from pooling
+    activation = list(_tried(registry, "activation", settings.localization.activation))
+    yield from activation
+    if pooling:  # the decoder would fail for the same reason
+        try:
+            registry.find("decoder", config.name_of(settings.model.decoder))
+        except WtalError as error:
+            yield error
+        return
+    try:
+        model = build_model(settings, registry, D, C)
+        decoding = KINDS["decoder"].module.rehearse(model.decode, C, experiment.data.counts)
+    except WtalError as error:
+        yield error
+        return
+    if not activation:
+        yield from _tried(registry, "activation", settings.localization.activation, lambda bound: bound(decoding))
+    snippets = None if settings.stage.teacher is None else torch.zeros(1)
+    targets = Targets(torch.eye(C), torch.eye(C) if experiment.data.counts else None, snippets)
+    for loss in model.losses:
+        for field in losses.missing(loss, decoding, targets):
+            if field == "background_logits":
+                continue  # whether classes compete is the decoder's choice, which a loss asks for
+            yield PluginError(f"{loss.component} needs {field}, and {_source(field, settings)}")
+    if not settings.training.losses and not model.decode.loss(decoding, targets):
+        yield PluginError(f"{model.decode.component} has no loss of its own here; name one in training.losses")
+
+
+def _source(field: str, settings: config.StageSettings) -> str:
+    if field == "targets.snippets":
+        return "this stage has no teacher to give them"
+    if field == "targets.counts":
+        return "data.counts is false"
+    return f"decoder {config.name_of(settings.model.decoder)!r} does not give it"
+
+
+def training_problems(dataset: Dataset, experiment: config.Experiment, registry: Registry) -> list[WtalError]:
+    """What training would stumble over, found with models and labels as the data have them."""
+    problems: list[WtalError] = []
+    labels = (dataset.targets(dataset.training) > 0).astype(np.float64)
+    for settings in config.stages(experiment):
+        where = "" if len(experiment.stages) == 1 else f"stages[{settings.number}]: "
+        stream = dataset.streams[0]
+        # Not any width: a decoder may be particular about it.
+        model = build_model(settings, registry, dataset.feature_dims[stream], len(dataset.classes))
+        clip = registry.build("clip", settings.training.clip)
+        reading = registry.build("clip", settings.localization.clip)
+        for key, one in (("training.clip", clip), ("localization.clip", reading)):
+            if model.decode.context and not one.contiguous:
+                problems.append(
+                    ConfigError(
+                        f"{where}{model.decode.component} looks at {model.decode.context} snippets to each side, and "
+                        f"{key} {one.component.name!r} does not show neighbours; use 'crop' or 'whole'"
+                    )
+                )
+        problems += _prefixed(where, _frozen_problems(model, settings))
+        problems += _prefixed(where, _state_problems(model))
+        problems += _prefixed(where, _target_problems(model, dataset))
+        problems += _prefixed(where, _sampler_problems(settings, labels, registry))
+        problems += _prefixed(where, _teacher_problems(settings, dataset, registry))
+    return list({str(problem): problem for problem in problems}.values())
+
+
+def _prefixed(where: str, problems: Iterator[WtalError]) -> Iterator[WtalError]:
+    for problem in problems:
+        yield type(problem)(f"{where}{problem}") if where else problem
+
+
+def _frozen_problems(model: StreamModel, settings: config.StageSettings) -> Iterator[WtalError]:
+    names = [name for name, _ in model.decoder.named_parameters()]
+    for prefix in settings.stage.frozen:
+        if not any(name.startswith(prefix) for name in names):
+            yield ConfigError(f"`frozen`: no parameter's name begins with {prefix!r}; there are {', '.join(names)}")
+    if names and all(name.startswith(tuple(settings.stage.frozen)) for name in names) and not list(
+        model.learnt.parameters()
+    ):
+        yield ConfigError("`frozen` leaves nothing to train")
+
+
+def _state_problems(model: StreamModel) -> Iterator[WtalError]:
+    """A state that no checkpoint can hold."""
+    try:
+        with blaming(model.decode.component, doing="cannot be saved and restored"):
+            tensors, tied = model_tensors(model)
+            load_model_tensors(model, safetensors.torch.load(safetensors.torch.save(tensors)), tied)
+    except PluginError as error:
+        yield error
+
+
+def _target_problems(model: StreamModel, dataset: Dataset) -> Iterator[WtalError]:
+    """What the decoder has against the training subset's labels and counts, if it says so."""
+    targets = targets_of(dataset.targets(dataset.training), dataset.data.counts, torch.device("cpu"))
+    try:
+        model.decode.check_targets(targets)
+    except Refusal as error:
+        yield DataError(f"decoder {model.decode.component.name!r}, {error.of(dataset.training)}")
+    except PluginError as error:
+        yield error
+
+
+def _sampler_problems(
+    settings: config.StageSettings, labels: data.FloatArray, registry: Registry
+) -> Iterator[WtalError]:
+    sampler = registry.build("sampler", settings.training.sampler)
+    try:
+        with during("fails on the labels of the training subset"):
+            sampler(labels, settings.training.batch_size, 0, 0)
+    except (ValueError, WtalError) as error:
+        yield error if isinstance(error, WtalError) else DataError(f"{sampler.component}: {one_line(error)}")
+
+
+def _teacher_problems(
+    settings: config.StageSettings, dataset: Dataset, registry: Registry
+) -> Iterator[WtalError]:
+    if settings.stage.teacher is None:
+        return
+    teacher = registry.build("teacher", settings.stage.teacher)
+    unknown = [video.name for video in dataset.training if any(i.segment is None for i in video.instances)]
+    if teacher.full_supervision and unknown:
+        yield DataError(
+            f"{dataset.data.annotations}: {teacher.component} reads segments, and {len(unknown)} training videos, such "
+            f"as {unknown[0]!r}, have labels without one"
+        )
+    if settings.number and config.name_of(settings.localization.clip) != "whole":
+        yield ConfigError("a teacher speaks of every snippet, so localization.clip must be 'whole' where there is one")
+
+
+def content_problems(dataset: Dataset) -> Sequence[WtalError]:
+    """What is wrong with the values of features; reads every array."""
+    return data.survey(dataset).problems

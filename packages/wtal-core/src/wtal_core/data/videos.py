@@ -1,0 +1,94 @@
+"""The videos of a data set: what an annotation reader gives, under one form of names, without those left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from wtal_core.contracts import Instance, Video
+from wtal_core.data.names import misplaced, normal
+from wtal_core.errors import TOLD, DataError, Problems, WtalError, abridged, did_you_mean, nearest
+from wtal_core.kinds.annotation_reader import Bound
+
+
+def read_videos(annotations: Bound, path: Path, exclude: Collection[str] = ()) -> dict[str, Video]:
+    """The videos that are annotated under a path, in the order of the file, but for those to `exclude`.
+
+    Names of videos, subsets and classes are in normal form from here on (`names`).
+
+    Raises:
+        Problems: entries are malformed, or names meet; they are listed, each with file, video and key.
+    """
+    excluded = {normal(name): name for name in exclude}
+    videos: dict[str, Video] = {}
+    spelt: dict[str, str] = {}  # the names as the file has them
+    problems: list[WtalError] = []
+    for given in annotations.names():
+        name = normal(given)
+        if name in spelt:
+            problems.append(
+                DataError(
+                    f"{path}: videos {spelt[name]!a} and {given!a} have the same name, for names are compared in "
+                    "Unicode's form NFC and without white space around them; rename or remove one"
+                )
+            )
+            continue
+        spelt[name] = given
+        if name in excluded:
+            continue
+        try:
+            videos[name] = _admitted(annotations.video(given))
+        except ValueError as error:
+            problems.append(DataError(f"{path}: video {given!r}: {error}"))
+    unknown = [given for name, given in excluded.items() if name not in spelt]
+    problems = [*_unknown_exclusions(path, unknown, list(spelt)), *abridged(problems, f"malformed entries of {path}")]
+    if problems:
+        raise Problems(problems)
+    return videos
+
+
+def _admitted(video: Video) -> Video:
+    """A video with its names in normal form.
+
+    Raises:
+        ValueError: its name cannot name features.
+    """
+    name = normal(video.name)
+    if misplaced(name):
+        raise ValueError(
+            "features are looked for by this name, so it must be a path within a folder: without '.', '..', an empty "
+            "part or a NUL; rename the video"
+        )
+    instances = tuple(Instance(normal(label), segment) for label, segment in video.instances)
+    return Video(name, normal(video.subset), video.duration, instances)
+
+
+def select_subset(videos: Mapping[str, Video], subset: str, path: Path) -> list[Video]:
+    """The videos of one subset, sorted by name: the subset of that name, else the only one that differs in case.
+
+    Raises:
+        DataError: no video is in the subset, or several differ in case; the message lists the subsets that exist.
+    """
+    wanted = normal(subset)
+    sizes = Counter(video.subset for video in videos.values())
+    alike = [wanted] if wanted in sizes else [name for name in sorted(sizes) if name.casefold() == wanted.casefold()]
+    if not alike:
+        raise DataError(f"{path}: no video in subset {subset!r}; {did_you_mean(wanted, list(sizes))}")
+    if len(alike) > 1:
+        raise DataError(f"{path}: subset {subset!r} may be {' or '.join(map(repr, alike))}; name it as the file does")
+    return sorted((video for video in videos.values() if video.subset == alike[0]), key=lambda video: video.name)
+
+
+def _unknown_exclusions(path: Path, unknown: list[str], names: list[str]) -> Iterator[WtalError]:
+    """What data.exclude names and the file lacks. Similar names are looked for only as often as they are told."""
+    yield from abridged(
+        (
+            DataError(
+                f"{path}: no video {name!r}, which data.exclude names"
+                + (f"; {near}" if number < TOLD and (near := nearest(name, names)) else "")
+            )
+            for number, name in enumerate(unknown)
+        ),
+        "names in data.exclude of no video",
+    )

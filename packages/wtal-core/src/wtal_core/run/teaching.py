@@ -1,0 +1,50 @@
+"""What a teacher says of the training videos, from the word of the stage before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from wtal_core import config
+from wtal_core.binding import during
+from wtal_core.contracts import FloatArray
+from wtal_core.data.dataset import Dataset
+from wtal_core.errors import PluginError, one_line
+from wtal_core.prediction.detect import localize
+from wtal_core.prediction.fuse import fuse, mean
+from wtal_core.prediction.predict import StreamPrediction
+from wtal_core.registry import Registry
+
+#: The localization settings of the stage before, and its predictions of the training videos.
+Before = tuple[config.Localization, Mapping[str, Sequence[StreamPrediction]]]
+
+
+def lessons_of(
+    dataset: Dataset, choice: config.Component, before: Before | None, registry: Registry
+) -> dict[str, FloatArray]:
+    """Targets (C, T) of each training video, over the snippets that all streams share; NaN where nothing is said.
+
+    Args:
+        dataset: videos and times.
+        choice: which teacher.
+        before: of the stage before, or None where there is none.
+        registry: where components are found.
+
+    Raises:
+        PluginError: the teacher fails on a video, cannot teach it, or what it answers breaks its contract.
+    """
+    teacher = registry.build("teacher", choice)
+    found = None
+    if before is not None:
+        settings, predictions = before
+        found = localize(dataset, dataset.training, predictions, settings, registry).detections
+    lessons = {}
+    for video in dataset.training:
+        said = None if before is None else mean(fuse(before[1][video.name], before[0]))
+        edges = dataset.edges(video, dataset.shared_length(video))
+        known = dataset.taught(video, teacher.full_supervision)
+        try:
+            with during(f"fails on video {video.name!r}"):
+                lessons[video.name] = teacher(said, None if found is None else found[video.name], edges, known)
+        except ValueError as error:
+            raise PluginError(f"{teacher.component}, video {video.name!r}: {one_line(error)}") from error
+    return lessons
