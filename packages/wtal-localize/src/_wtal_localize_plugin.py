@@ -18,7 +18,11 @@ def wtal_activations() -> Mapping[str, str]:
 
 @hookimpl
 def wtal_proposers() -> Mapping[str, str]:
-    return {"threshold": "wtal_localize:Threshold", "multi-threshold": "wtal_localize:MultiThreshold"}
+    return {
+        "threshold": "wtal_localize:Threshold",
+        "multi-threshold": "wtal_localize:MultiThreshold",
+        "intervals": "wtal_localize:OwnIntervals",
+    }
 
 
 @hookimpl

@@ -40,7 +40,9 @@ def checking() -> bool:
 
 
 @contextmanager
-def blaming(component: Component, refusals: tuple[type[Exception], ...] = (), doing: str | None = None) -> Iterator[None]:
+def blaming(
+    component: Component, refusals: tuple[type[Exception], ...] = (), doing: str | None = None
+) -> Iterator[None]:
     """Turn whatever a component's code raises, a wish to exit included, into an error that names the component.
 
     Args:

@@ -82,7 +82,11 @@ def component_problems(experiment: config.Experiment, registry: Registry) -> lis
     """What cannot be built or fails on a small example, each with the name of the component, once."""
     found: dict[str, WtalError] = {}
     # The generators are put back, and nothing that is computed here is used.
-    with torch.random.fork_rng(devices=()), warnings.catch_warnings(action="ignore"), during("fails on a small example"):
+    with (
+        torch.random.fork_rng(devices=()),
+        warnings.catch_warnings(action="ignore"),
+        during("fails on a small example"),
+    ):
         for settings in config.stages(experiment):
             for problem in _stage_problems(settings, experiment, registry):
                 found.setdefault(str(problem), problem)
@@ -224,8 +228,10 @@ def _frozen_problems(model: StreamModel, settings: config.StageSettings) -> Iter
     for prefix in settings.stage.frozen:
         if not any(name.startswith(prefix) for name in names):
             yield ConfigError(f"`frozen`: no parameter's name begins with {prefix!r}; there are {', '.join(names)}")
-    if names and all(name.startswith(tuple(settings.stage.frozen)) for name in names) and not list(
-        model.learnt.parameters()
+    if (
+        names
+        and all(name.startswith(tuple(settings.stage.frozen)) for name in names)
+        and not list(model.learnt.parameters())
     ):
         yield ConfigError("`frozen` leaves nothing to train")
 
@@ -262,9 +268,7 @@ def _sampler_problems(
         yield error if isinstance(error, WtalError) else DataError(f"{sampler.component}: {one_line(error)}")
 
 
-def _teacher_problems(
-    settings: config.StageSettings, dataset: Dataset, registry: Registry
-) -> Iterator[WtalError]:
+def _teacher_problems(settings: config.StageSettings, dataset: Dataset, registry: Registry) -> Iterator[WtalError]:
     if settings.stage.teacher is None:
         return
     teacher = registry.build("teacher", settings.stage.teacher)

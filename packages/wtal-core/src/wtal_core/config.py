@@ -115,7 +115,9 @@ class Stage(Table, frozen=True):
     teacher: Component | None = None  #: says from the stage before what each snippet shall be
     #: "continue": weights of equal name and shape are taken from the stage before, model by model
     start: Literal["fresh", "continue"] = "fresh"
-    frozen: list[str] = field(default_factory=list)  #: parameters that are not trained, by the beginnings of their names
+    frozen: list[str] = field(
+        default_factory=list
+    )  #: parameters that are not trained, by the beginnings of their names
 
 
 class Experiment(Table, frozen=True):

@@ -256,8 +256,7 @@ def _contract_misfit(plugin: Any) -> str | None:
         return f"wtal_contract must be a whole number of 1 or more, got {needed!r}"
     if needed > CONTRACT:
         return (
-            f"it needs contract {needed}, and wtal-core {__version__} has {CONTRACT}: "
-            "pip install --upgrade wtal-core"
+            f"it needs contract {needed}, and wtal-core {__version__} has {CONTRACT}: pip install --upgrade wtal-core"
         )
     return None
 

@@ -13,6 +13,7 @@ from wtal_localize.activations import (
 )
 from wtal_localize.detections import Detections
 from wtal_localize.gradient_maps import AttendedSTGradCAM, STGradCAM, st_gradcam
+from wtal_localize.own_intervals import OwnIntervals
 from wtal_localize.proposals import MultiThreshold, Threshold, propose
 from wtal_localize.suppression import (
     NonMaximumSuppression,
@@ -31,6 +32,7 @@ __all__ = [
     "MultiThreshold",
     "NoSuppression",
     "NonMaximumSuppression",
+    "OwnIntervals",
     "STGradCAM",
     "SnippetActivation",
     "SoftNonMaximumSuppression",

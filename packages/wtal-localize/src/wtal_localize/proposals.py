@@ -12,6 +12,7 @@ import numpy as np
 from wtal_localize.arguments import choice, explained_as, in_range, is_number, real_array, refuse
 from wtal_localize.classes import passing_classes
 from wtal_localize.detections import Detections, FloatArray, IntArray
+from wtal_localize.prediction import Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,9 +144,9 @@ class Threshold:
     bridge: float = 0.0
     minimum_length: float = 0.0
 
-    def __call__(self, activation: FloatArray, class_scores: FloatArray, edges: FloatArray) -> Detections:
-        """Map activation (C, T), class scores (C,) and snippet edges (T + 1,) in seconds to detections."""
-        return propose(activation, class_scores, edges, **vars(self))
+    def __call__(self, prediction: Prediction, edges: FloatArray) -> Detections:
+        """Map a prediction of C classes over T snippets, and their edges (T + 1,) in seconds, to detections."""
+        return propose(prediction.activation, prediction.class_scores, edges, **vars(self))
 
 
 @explained_as(Threshold)
@@ -168,15 +169,11 @@ class MultiThreshold(Threshold):
     class_score: ClassScore = "add"
     attention_threshold: float | Sequence[float] = ()
 
-    def __call__(
-        self,
-        activation: FloatArray,
-        class_scores: FloatArray,
-        edges: FloatArray,
-        attention: FloatArray | None = None,
-    ) -> Detections:
-        """As `Threshold`; attention (C, T) is needed if `attention_threshold` names levels."""
-        return propose(activation, class_scores, edges, attention=attention, **vars(self))
+    def __call__(self, prediction: Prediction, edges: FloatArray) -> Detections:
+        """As `Threshold`; the prediction's attention is read too, if `attention_threshold` names levels."""
+        return propose(
+            prediction.activation, prediction.class_scores, edges, attention=prediction.attention, **vars(self)
+        )
 
 
 def _fractions(name: str, values: float | Sequence[float], highest: float) -> FloatArray:

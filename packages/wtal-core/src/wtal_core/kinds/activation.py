@@ -133,6 +133,4 @@ def _others(trial: Trial, decoding: Decoded) -> None:
 
 
 def _read(trial: Trial, decoding: Decoded) -> None:
-    maps(
-        trial.call(trial.build(), decoding=decoding), decoding.class_scores.shape[1], decoding.features.shape[1]
-    )
+    maps(trial.call(trial.build(), decoding=decoding), decoding.class_scores.shape[1], decoding.features.shape[1])

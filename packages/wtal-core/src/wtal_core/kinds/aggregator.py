@@ -118,7 +118,9 @@ def _module(trial: Trial) -> None:
     is_module(_build(trial))
 
 
-@promise("features (B, T, E) give (B, E), or (B, S, E) under S attentions: finite, with their dtype and on their device")
+@promise(
+    "features (B, T, E) give (B, E), or (B, S, E) under S attentions: finite, with their dtype and on their device"
+)
 def _form(trial: Trial, features: Tensor, attention: Tensor) -> None:
     for device, dtype, training in product(devices(), (torch.float32, torch.float64), MODES):
         pool = _build(trial).to(device, dtype).train(training)

@@ -82,7 +82,9 @@ def _instance(video: str, label: Any, segment: Any) -> Instance:
 
 #: What is written and read back.
 VIDEOS = (
-    Video("a", "training", 8.0, (Instance("jump", (1.0, 2.5)), Instance("run", (2.0, 8.0)), Instance("jump", (4.0, 5.0)))),
+    Video(
+        "a", "training", 8.0, (Instance("jump", (1.0, 2.5)), Instance("run", (2.0, 8.0)), Instance("jump", (4.0, 5.0)))
+    ),
     Video("b", "training", 4.0, (Instance("run", (0.0, 1.0)),)),
     Video("c", "test", 2.0, ()),
 )

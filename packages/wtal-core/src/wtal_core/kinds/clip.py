@@ -55,7 +55,9 @@ def rows(answer: Any, length: int, contiguous: bool) -> None:
         f"a clip must be an array (T,) of int64, got {answers.form(answer)}",
     )
     if (answer < -1).any() or (answer >= length).any():
-        raise answers.ContractError(f"the rows of a video of {length} snippets must lie below it, got {answer.tolist()}")
+        raise answers.ContractError(
+            f"the rows of a video of {length} snippets must lie below it, got {answer.tolist()}"
+        )
     shown = answer[answer >= 0]
     require(shown.size > 0, "a clip must show at least one row")
     if (np.diff(shown) < 0).any():
@@ -76,7 +78,9 @@ def examples() -> Iterator[Example]:
 promise = partial(clause, "clip", examples)
 
 
-@promise("it gives rows (T,) of int64 in order, -1 where one is hidden, and shows at least one; neighbours if contiguous")
+@promise(
+    "it gives rows (T,) of int64 in order, -1 where one is hidden, and shows at least one; neighbours if contiguous"
+)
 def _form(trial: Trial, length: int) -> None:
     clip = trial.build()
     for seed in range(20):

@@ -327,7 +327,9 @@ def _graph(trial: Trial, features: Tensor, targets: Targets) -> None:
     require(gradient is not None, "The logits do not depend on the pooled features; activations differentiate them.")
 
 
-@promise("head_weight, if it has one, is the derivative of the logits by what is pooled, or of snippet_logits by features")
+@promise(
+    "head_weight, if it has one, is the derivative of the logits by what is pooled, or of snippet_logits by features"
+)
 def _head(trial: Trial, features: Tensor, targets: Targets) -> None:
     decoding = Decoding(trial.call(_build(trial, features, targets).eval(), features=features, mask=None))
     logits, inputs = decoding.logits, decoding.pooled

@@ -119,10 +119,7 @@ def _instances(rows: list[tuple[int, float, float]]) -> Instances:
 
 def perfect(truth: dict[str, Segments]) -> dict[str, Detections]:
     """The ground truth as detections."""
-    return {
-        name: Found(one.label, one.start, one.end, np.full(len(one.label), 0.75))
-        for name, one in truth.items()
-    }
+    return {name: Found(one.label, one.start, one.end, np.full(len(one.label), 0.75)) for name, one in truth.items()}
 
 
 def nothing(truth: dict[str, Segments]) -> dict[str, Detections]:
@@ -207,7 +204,11 @@ def _ambiguous(trial: Trial, **given: Any) -> None:
 
 
 # Of one video alone a protocol may say that even a ranking by chance is right.
-@clause("evaluator", partial(verdicts, nothing, videos=2), "no detections, and class scores opposite to the truth, score less than 1")
+@clause(
+    "evaluator",
+    partial(verdicts, nothing, videos=2),
+    "no detections, and class scores opposite to the truth, score less than 1",
+)
 def _nothing(trial: Trial, **given: Any) -> None:
     mean = trial.call(trial.build(), **given).mean_ap
     require(bool((mean < 1).all()), f"mean_ap is {mean.tolist()}.")
@@ -215,7 +216,9 @@ def _nothing(trial: Trial, **given: Any) -> None:
 
 @promise("neither the order of the videos nor a second call changes the verdict")
 def _order(trial: Trial, **given: Any) -> None:
-    backwards = given | {name: dict(reversed(given[name].items())) for name in ("ground_truth", "detections", "class_scores")}
+    backwards = given | {
+        name: dict(reversed(given[name].items())) for name in ("ground_truth", "detections", "class_scores")
+    }
     repeats(
         trial,
         trial.build(),

@@ -78,7 +78,15 @@ def batches() -> Iterator[Example]:
         labels = torch.eye(C)[torch.arange(B) % C]
         teacher = (labels.unsqueeze(2) * (torch.arange(T) % 2)).masked_fill(~mask.unsqueeze(1), torch.nan)
         decoding = Decoded(
-            embedded, attention, logits.squeeze(1).sigmoid(), pooled, logits, embedded @ head.T, embedded.mean(2), head, None
+            embedded,
+            attention,
+            logits.squeeze(1).sigmoid(),
+            pooled,
+            logits,
+            embedded @ head.T,
+            embedded.mean(2),
+            head,
+            None,
         )
         rows = torch.arange(T).expand(B, T).masked_fill(~mask, -1)
         batch = Batch(features, mask if holes else None, Targets(labels, 2 * labels, teacher), rows)
@@ -118,15 +126,22 @@ def _hidden(trial: Trial, decoding: Decoded, batch: Batch) -> None:
     unseen = ~batch.mask
     other = decoding._replace(
         features=decoding.features.masked_fill(unseen.unsqueeze(2), 8),
-        snippet_logits=None if decoding.snippet_logits is None else decoding.snippet_logits.masked_fill(unseen.unsqueeze(2), 8),
-        background_logits=None if decoding.background_logits is None else decoding.background_logits.masked_fill(unseen, 8),
+        snippet_logits=None
+        if decoding.snippet_logits is None
+        else decoding.snippet_logits.masked_fill(unseen.unsqueeze(2), 8),
+        background_logits=None
+        if decoding.background_logits is None
+        else decoding.background_logits.masked_fill(unseen, 8),
     )
     torch.manual_seed(0)
     expected = _build(trial, batch)(decoding, batch)
     torch.manual_seed(0)
     got = trial.call(_build(trial, batch), decoding=other, batch=batch)
     for name, term in expected.items():
-        require(same(term, got[name]), f"Term {name!r} is {float(term)}, with something else in the hole {float(got[name])}.")
+        require(
+            same(term, got[name]),
+            f"Term {name!r} is {float(term)}, with something else in the hole {float(got[name])}.",
+        )
 
 
 @promise("the fields that it names in `needs` are all that it reads of the optional ones")
@@ -136,7 +151,9 @@ def _needs(trial: Trial, decoding: Decoded, batch: Batch) -> None:
     from wtal_core.kinds.decoder import OPTIONAL
 
     fewer = decoding._replace(**{name: None for name in OPTIONAL if name not in needs})
-    kept = {name: value for name, value in batch.targets._asdict().items() if name == "labels" or f"targets.{name}" in needs}
+    kept = {
+        name: value for name, value in batch.targets._asdict().items() if name == "labels" or f"targets.{name}" in needs
+    }
     terms = trial.call(built, decoding=fewer, batch=batch._replace(targets=Targets(**kept)))
     loss_terms(terms)
 

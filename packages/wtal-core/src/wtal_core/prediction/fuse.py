@@ -42,4 +42,6 @@ def mean(predictions: Sequence[Prediction]) -> Prediction:
         return predictions[0]
     first = predictions[0]
     activation = np.mean([one.activation for one in predictions], axis=0)
-    return first._replace(activation=activation, intervals=joined([one.intervals for one in predictions], [1.0] * len(predictions)))
+    return first._replace(
+        activation=activation, intervals=joined([one.intervals for one in predictions], [1.0] * len(predictions))
+    )

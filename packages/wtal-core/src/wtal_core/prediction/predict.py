@@ -96,9 +96,7 @@ def average(several: Sequence[StreamPrediction]) -> StreamPrediction:
 def joined(several: Sequence[Intervals | None], weights: Sequence[float]) -> Intervals | None:
     """Intervals of several models or streams in one, their scores times the weights; None where there are none."""
     present = [
-        one._replace(score=one.score * weight)
-        for one, weight in zip(several, weights, strict=True)
-        if one is not None
+        one._replace(score=one.score * weight) for one, weight in zip(several, weights, strict=True) if one is not None
     ]
     return Intervals(*map(np.concatenate, zip(*present, strict=True))) if present else None
 

@@ -16,9 +16,7 @@ from wtal_core.prediction.detect import Localized
 from wtal_core.registry import Registry
 
 
-def score(
-    dataset: Dataset, localized: Localized, experiment: config.Experiment, registry: Registry
-) -> dict[str, Any]:
+def score(dataset: Dataset, localized: Localized, experiment: config.Experiment, registry: Registry) -> dict[str, Any]:
     """Score what was localized in the test subset: the chosen protocol, and the classification mAP.
 
     Returns:

@@ -196,7 +196,9 @@ def take_over(path: Path, model: StreamModel) -> list[str]:
     taken = {
         name: _restored(tensor, state[name])
         for name, tensor in found.items()
-        if name in state and isinstance(state[name], Tensor) and _restored(tensor, state[name]).shape == state[name].shape
+        if name in state
+        and isinstance(state[name], Tensor)
+        and _restored(tensor, state[name]).shape == state[name].shape
     }
     with blaming(model.decode.component, doing=f"fails on the checkpoint {path}"):
         model.load_state_dict(taken, strict=False)

@@ -50,7 +50,10 @@ class Task:
 
 
 def train(
-    task: Task, moments: Moments | None, report: Callable[[int, dict[str, float]], None], fresh: Callable[[list[str]], None]
+    task: Task,
+    moments: Moments | None,
+    report: Callable[[int, dict[str, float]], None],
+    fresh: Callable[[list[str]], None],
 ) -> None:
     """Train a model into its checkpoint, or the rest of it if the checkpoint is there.
 
