@@ -9,7 +9,6 @@ import numpy as np
 
 from .evaluation import Evaluation, counted, mean_over_classes, named
 from .intervals import (
-    AMBIGUOUS,
     BoolArray,
     DetectionsLike,
     FloatArray,
@@ -17,7 +16,7 @@ from .intervals import (
     columns_of_detections,
     columns_of_segments,
 )
-from .protocols import known_classes
+from .protocols import instances_of, known_classes, meeting, near_videos
 
 
 def average_precision(scores: FloatArray, positive: BoolArray) -> float:
@@ -41,8 +40,9 @@ class Classification:
     """Video-level classification mAP, as detections imply it; times are not looked at.
 
     A video's score for a class is the highest score of its detections of that class; without one it ranks below all
-    that have one. A video is positive for a class if ground truth has an instance of it. The mean over the classes that
-    have ground truth of `average_precision` is reported at the one threshold 0.0, which stands for "anywhere".
+    that have one; a class without any detection has average precision 0. A video is positive for a class if ground
+    truth has an instance of it. The mean over the classes that have ground truth of `average_precision` is reported at
+    the one threshold 0.0, which stands for "anywhere".
     """
 
     def __call__(
@@ -52,16 +52,17 @@ class Classification:
         classes: Sequence[str],
     ) -> Evaluation:
         """Score detections per video; arguments and errors as `wtal_eval.match`."""
+        ground_truth, detections = meeting(ground_truth, detections, classes)
         videos = tuple(sorted(ground_truth))
-        instances = columns_of_segments(ground_truth, videos, len(classes))
-        instances = instances.take(instances.label != AMBIGUOUS)
+        instances = instances_of(columns_of_segments(ground_truth, videos, len(classes)), ground_truth)
         inside = {name: found for name, found in detections.items() if name in ground_truth}
         rows, notes = known_classes(columns_of_detections(inside, videos, len(classes)), instances, classes)
         outside = {name: len(found.label) for name, found in detections.items() if name not in ground_truth}
         if strangers := sorted(name for name, number in outside.items() if number):
             lost = counted(sum(outside.values()), "detection")
             notes += (
-                f"{lost} left out, in {counted(len(strangers), 'video')} without ground truth: {named(strangers)}",
+                f"{lost} left out, in {counted(len(strangers), 'video')} without ground truth: {named(strangers)}"
+                f"{near_videos(strangers, ground_truth)}",
             )
         positive = np.zeros((len(classes), len(videos)), bool)
         positive[instances.label, instances.video] = True
@@ -69,7 +70,8 @@ class Classification:
         np.maximum.at(scores, (rows.label, rows.video), rows.score)
         precisions = np.full((1, len(classes)), np.nan)
         for c in np.flatnonzero(positive.any(axis=1)):
-            precisions[0, c] = average_precision(scores[c], positive[c])
+            detected = np.isfinite(scores[c]).any()  # else all videos tie, and chance would be counted as merit
+            precisions[0, c] = average_precision(scores[c], positive[c]) if detected else 0.0
         return Evaluation(
             "classification", tuple(classes), np.zeros(1), precisions, mean_over_classes(precisions), notes
         )

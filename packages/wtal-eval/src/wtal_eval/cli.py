@@ -8,14 +8,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no linear algebra here, an
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from . import console, files
 from .api import CLASSIFICATION
 from .classification import Classification
 from .dataset import GroundTruth, with_classes, without_videos
@@ -25,6 +26,7 @@ from .intervals import FloatArray, InputError
 from .protocols import PROTOCOLS, Matching, match
 from .readers import read_detections, read_ground_truth
 from .report import as_csv, as_object, as_text, diagnosis_as_text
+from .text import expanded
 
 DEFAULT_TIOU = "0.1:0.1:0.9,0.5:0.05:0.95"
 
@@ -35,12 +37,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, or 2 if the input cannot be evaluated.
     """
-    options = _parser().parse_args(arguments)
+    console.prepare()
     try:
+        try:
+            options = _parser().parse_args(arguments)
+        finally:
+            console.show("", sys.stdout)  # what --help printed
         _run(options)
+    except BrokenPipeError:
+        return console.CLOSED_PIPE
     except (InputError, OSError) as error:
-        print(f"wtal-eval: error: {error}", file=sys.stderr)
+        with suppress(OSError):
+            console.show(f"wtal-eval: error: {error}\n", sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return console.INTERRUPTED
     return 0
 
 
@@ -68,8 +79,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--plot", metavar="FOLDER", help="write figures there (extra `plot`); at --diagnose or tIoU 0.5"
     )
-    parser.add_argument("--json", metavar="FILE", help="write all results there")
-    parser.add_argument("--csv", metavar="FILE", help="write the average precision of each class there")
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        help="write all results there; - is standard output, and the tables go to standard error then",
+    )
+    parser.add_argument(
+        "--csv", metavar="FILE", help="write the average precision of each class there; - as for --json"
+    )
     return parser
 
 
@@ -80,6 +97,10 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError(f"--{needs_matching[0]} needs a detection protocol, not {CLASSIFICATION}")
     if options.plot is not None:
         _demand_matplotlib()
+    outputs = {kind: files.target(path) for kind in ("json", "csv") if (path := getattr(options, kind)) is not None}
+    inputs = [options.detections, options.ground_truth, options.compare, options.exclude_videos]
+    inputs = [path for path in inputs if path is not None]
+    files.refuse_clashes(outputs.values(), inputs)
     ground_truth = read_ground_truth(options.ground_truth, options.subset)
     diagnosed = options.diagnose
     if options.plot is not None and diagnosed is None:
@@ -99,37 +120,44 @@ def _run(options: argparse.Namespace) -> None:
         from .diagnosis import diagnose
 
         diagnosis = diagnose(matching, diagnosed)
-    if comparison is not None:
-        sys.stdout.write("".join(f"{name}: {path}\n" for name, path in zip("AB", paths, strict=True)))
-    verdicts = [(name, verdict) for name, (verdict, _) in zip("AB", scored, strict=False)]
-    sys.stdout.write(as_text(verdicts, comparison, options.per_class))
-    if diagnosis is not None:
-        sys.stdout.write("\n" + diagnosis_as_text(diagnosis))
     contents = {}
     if options.json is not None:
         content = msgspec.json.encode(as_object(evaluation, comparison, diagnosis))
-        contents[Path(options.json)] = msgspec.json.format(content, indent=2) + b"\n"
+        contents[outputs["json"]] = msgspec.json.format(content, indent=2) + b"\n"
     if options.csv is not None:
-        contents[Path(options.csv)] = as_csv(evaluation).encode()
+        contents[outputs["csv"]] = as_csv(evaluation).encode()
     if options.plot is not None and matching and diagnosis:
         from .plots import plots
 
-        folder = Path(options.plot)
-        contents |= {folder / name: content for name, content in plots(matching, diagnosis).items()}
+        folder = expanded(options.plot)
+        drawn = plots(matching, diagnosis)
         folder.mkdir(parents=True, exist_ok=True)
-    _write(contents)
+        contents |= {files.target(str(folder / name)): content for name, content in drawn.items()}
+    files.refuse_clashes(contents, inputs)
+    files.write(contents)
+    text = ""
+    if comparison is not None:
+        text += "".join(f"{name}: {path}\n" for name, path in zip("AB", paths, strict=True))
+    text += as_text(
+        [(name, verdict) for name, (verdict, _) in zip("AB", scored, strict=False)], comparison, options.per_class
+    )
+    if diagnosis is not None:
+        text += "\n" + diagnosis_as_text(diagnosis)
+    aside = any(each.is_standard_output for each in contents)  # what a program reads there is not mixed with tables
+    console.show(text, sys.stderr if aside else sys.stdout)
 
 
 def _scored(
     path: str, ground_truth: GroundTruth, options: argparse.Namespace, thresholds: FloatArray
 ) -> tuple[Evaluation, Matching | None]:
     detections = read_detections(path)
-    if options.exclude_videos is not None:
-        ground_truth, detections = without_videos(ground_truth, detections, excluded_videos(options.exclude_videos))
-    detections = with_classes(detections, ground_truth)
-    notes = (*ground_truth.notes, *detections.notes)
-    content = ground_truth.videos, detections.videos, ground_truth.classes
+    excluded = None if options.exclude_videos is None else excluded_videos(options.exclude_videos)
     try:
+        if excluded is not None:
+            ground_truth, detections = without_videos(ground_truth, detections, excluded)
+        detections = with_classes(detections, ground_truth)
+        notes = (*ground_truth.notes, *detections.notes)
+        content = ground_truth.videos, detections.videos, ground_truth.classes
         if options.protocol == CLASSIFICATION:
             evaluation, matching = Classification()(*content), None
         else:
@@ -162,22 +190,6 @@ def _thresholds(text: str) -> FloatArray:
 def _demand_matplotlib() -> None:
     if find_spec("matplotlib") is None:  # asked before the work, not after it
         raise InputError("--plot needs matplotlib: pip install 'wtal-eval[plot]'")
-
-
-def _write(contents: Mapping[Path, bytes]) -> None:
-    """Write all files, each whole; or none, if there is no room for one of them."""
-    for path in contents:
-        if path.is_dir():
-            raise InputError(f"{path} is a folder: name a file")
-    partials = {path: path.with_name(path.name + ".partial") for path in contents}
-    try:
-        for path, content in contents.items():
-            partials[path].write_bytes(content)
-        for path, partial in partials.items():
-            partial.replace(path)
-    finally:
-        for partial in partials.values():
-            partial.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .evaluation import mean_over_classes
-from .intervals import FloatArray, IntArray
+from .evaluation import counted, mean_over_classes
+from .intervals import FloatArray, InputError, IntArray
 from .protocols import Matching
 
 WEIGHTS_AT_ONCE = 1 << 22
@@ -24,7 +24,7 @@ class Comparison:
         low: (K,) the 2.5th percentile of the resampled differences.
         high: (K,) the 97.5th percentile.
         average: Of the mean over the thresholds, the difference, its low and its high.
-        resamples: How often the videos were drawn.
+        resamples: How often the videos were drawn, with an instance among them.
     """
 
     tiou_thresholds: FloatArray
@@ -39,8 +39,8 @@ def compare(first: Matching, second: Matching, resamples: int = 1000, seed: int 
     """Compare two sets of detections of the same ground truth under one protocol (Efron, 1979).
 
     Each resample draws as many videos as there are, with replacement, the same for both. A video drawn n times counts n
-    times, its instances and its detections alike; a class that no drawn video shows leaves the mean. The interval holds
-    the middle 95 % of the resampled differences.
+    times, its instances and its detections alike. A class that no drawn video shows leaves the mean; a resample that
+    shows no instance at all is left out. The interval holds the middle 95 % of the resampled differences.
 
     Args:
         first: Matched with the same ground truth, classes, protocol and thresholds as `second`.
@@ -49,6 +49,7 @@ def compare(first: Matching, second: Matching, resamples: int = 1000, seed: int 
         seed: Of the random generator; the same seed gives the same interval.
 
     Raises:
+        InputError: If no resample shows an instance.
         ValueError: If the two were matched with different ground truth, protocols or thresholds.
     """
     same = (
@@ -62,6 +63,10 @@ def compare(first: Matching, second: Matching, resamples: int = 1000, seed: int 
     videos = sorted({*first.videos, *second.videos})
     weights = np.random.default_rng(seed).multinomial(len(videos), np.full(len(videos), 1 / len(videos)), resamples)
     place = {name: i for i, name in enumerate(videos)}
+    annotated = [place[first.videos[i]] for i in np.unique(first.instances.video)]
+    weights = weights[weights[:, annotated].any(axis=1)]
+    if not len(weights):
+        raise InputError(f"none of {counted(resamples, 'resample')} shows an instance: draw more")
     resampled = [
         resampled_map(matching, weights[:, [place[name] for name in matching.videos]]) for matching in (first, second)
     ]
@@ -70,7 +75,7 @@ def compare(first: Matching, second: Matching, resamples: int = 1000, seed: int 
     average_low, average_high = np.percentile(apart.mean(axis=1), (2.5, 97.5))
     difference = first.evaluate().mean_ap - second.evaluate().mean_ap
     average = (float(difference.mean()), float(average_low), float(average_high))
-    return Comparison(first.tiou_thresholds, difference, low, high, average, resamples)
+    return Comparison(first.tiou_thresholds, difference, low, high, average, len(weights))
 
 
 def _ground_truth(matching: Matching) -> list[tuple[str, int, float, float]]:

@@ -10,9 +10,7 @@ from numpy.typing import ArrayLike
 
 from .evaluation import counted, named
 from .intervals import AMBIGUOUS, Detections, InputError, Segments
-
-AMBIGUOUS_LABEL = "Ambiguous"
-"""The label that THUMOS gives to intervals of which nobody can say whether they show an action."""
+from .names import AMBIGUOUS_LABEL, Spellings, as_met, near
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +49,20 @@ class DetectionSet:
 def ground_truth_by_name(
     videos: Mapping[str, tuple[Sequence[str], ArrayLike, ArrayLike]], notes: tuple[str, ...] = ()
 ) -> GroundTruth:
-    """Ground truth from labels, starts and ends per video."""
-    classes = tuple(sorted({label for labels, _, _ in videos.values() for label in labels} - {AMBIGUOUS_LABEL}))
+    """Ground truth from labels, starts and ends per video, under whatever spelling of the labels."""
+    names = Spellings("label", "labels")
+    named_rows = {
+        name: ([names[label] for label in labels], start, end) for name, (labels, start, end) in videos.items()
+    }
+    classes = tuple(sorted({*names.values()} - {AMBIGUOUS_LABEL}))
     index = {name: i for i, name in enumerate(classes)} | {AMBIGUOUS_LABEL: AMBIGUOUS}
     segments = {
         name: Segments(np.array([index[label] for label in labels], np.int64), np.asarray(start), np.asarray(end))
-        for name, (labels, start, end) in videos.items()
+        for name, (labels, start, end) in named_rows.items()
     }
+    notes = (*notes, *names.notes())
+    if like := [name for name in classes if name.casefold() == AMBIGUOUS_LABEL.casefold()]:
+        notes += (f"{named(like)} is scored as a class; only the label {AMBIGUOUS_LABEL!r} marks ambiguous intervals",)
     return GroundTruth(segments, classes, notes=notes)
 
 
@@ -74,6 +79,7 @@ def choose_subset(sizes: Mapping[str, int], subset: str | None, where: str) -> s
         if not sizes:
             raise InputError(f"{where}: no video, so there is nothing to score")
         raise InputError(f"{where}: several subsets, name one of {present}")
+    subset = as_met(subset)
     if subset not in sizes:
         raise InputError(f"{where}: no subset {subset!r}, only {present or 'none at all'}")
     return subset
@@ -88,7 +94,11 @@ def subset_notes(sizes: Mapping[str, int], subset: str) -> tuple[str, ...]:
 
 
 def with_classes(detections: DetectionSet, ground_truth: GroundTruth) -> DetectionSet:
-    """The detections with label indexing the classes of the ground truth; those of other labels are left out."""
+    """The detections with label indexing the classes of the ground truth; those of other labels are left out.
+
+    Raises:
+        InputError: If there are detections, and the ground truth has none of their labels.
+    """
     index = {name: i for i, name in enumerate(ground_truth.classes)}
     if not any(label in index for label in detections.labels):
         index |= {number: index[name] for number, name in ground_truth.class_numbers.items() if name in index}
@@ -100,6 +110,13 @@ def with_classes(detections: DetectionSet, ground_truth: GroundTruth) -> Detecti
             for name, found in detections.videos.items()
         }
         return replace(detections, videos=videos, labels=ground_truth.classes)
+    hint = near(unknown, ground_truth.classes, "labels")
+    if len(unknown) == len(detections.labels) and index:
+        raise InputError(
+            f"the ground truth has none of the {counted(len(unknown), 'label')} of the detections, but others, "
+            f"e.g. {unknown[0]!r} and {ground_truth.classes[0]!r}: "
+            f"{hint or 'take detections of the same classes, and the subset that they belong to'}"
+        )
     videos, lost = {}, 0
     for name, found in detections.videos.items():
         label = place[found.label]
@@ -108,7 +125,7 @@ def with_classes(detections: DetectionSet, ground_truth: GroundTruth) -> Detecti
         videos[name] = Detections(label[known], found.start[known], found.end[known], found.score[known])
     note = (
         f"{counted(lost, 'detection')} left out, of {counted(len(unknown), 'label')} that the ground truth lacks: "
-        f"{named(unknown)}"
+        f"{named(unknown)}{'; ' + hint if hint else ''}"
     )
     return DetectionSet(videos, ground_truth.classes, (*detections.notes, note))
 
@@ -116,8 +133,12 @@ def with_classes(detections: DetectionSet, ground_truth: GroundTruth) -> Detecti
 def without_videos(
     ground_truth: GroundTruth, detections: DetectionSet, excluded: Collection[str]
 ) -> tuple[GroundTruth, DetectionSet]:
-    """Both without the excluded videos, and a note on what that took away."""
-    excluded = set(excluded)
+    """Both without the excluded videos, and a note on what that took away.
+
+    Raises:
+        InputError: If that leaves no video of the ground truth.
+    """
+    excluded = {as_met(name) for name in excluded}
     instances = sum(
         int((ground_truth.videos[name].label != AMBIGUOUS).sum()) for name in excluded if name in ground_truth.videos
     )
@@ -126,9 +147,14 @@ def without_videos(
     note = f"{counted(len(present), 'video')} excluded"
     if present:
         note += f" ({counted(instances, 'instance')}, {counted(found, 'detection')}): {named(present)}"
-    if absent := sorted(set(excluded) - set(present)):
+    if absent := sorted(excluded - set(present)):
         note += f"; {counted(len(absent), 'video')} to exclude not found: {named(absent)}"
+        if hint := near(absent, {*ground_truth.videos, *detections.videos}, "videos"):
+            note += f"; {hint}"
     kept = {name: video for name, video in ground_truth.videos.items() if name not in excluded}
+    if ground_truth.videos and not kept:
+        number = counted(len(ground_truth.videos), "video")
+        raise InputError(f"all {number} of the ground truth are excluded, so nothing is left to score: exclude fewer")
     scored = {name: video for name, video in detections.videos.items() if name not in excluded}
     return (
         replace(ground_truth, videos=kept, notes=(*ground_truth.notes, note)),

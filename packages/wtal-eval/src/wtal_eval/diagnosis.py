@@ -36,7 +36,7 @@ class Bucket:
         name: Which they are.
         instances: Their number.
         mean_ap: mAP when only they are to be found, at the precision of as many instances as the class has in all.
-        missed: The share of them that no detection found.
+        missed: The share of them that no detection found. Both are NaN where there are none.
     """
 
     name: str
@@ -173,8 +173,9 @@ def _bucket(name: str, matching: Matching, k: int, members: BoolArray) -> Bucket
     found = matching.found[k]
     hit = np.zeros(members.size, bool)
     hit[found[found >= 0]] = True
-    missed = float(1 - hit[members].mean()) if members.any() else float("nan")
-    return Bucket(name, int(members.sum()), _mean_ap_of(matching, k, members), missed)
+    if not members.any():
+        return Bucket(name, 0, float("nan"), float("nan"))
+    return Bucket(name, int(members.sum()), _mean_ap_of(matching, k, members), float(1 - hit[members].mean()))
 
 
 def _mean_ap_of(matching: Matching, k: int, members: BoolArray) -> float:

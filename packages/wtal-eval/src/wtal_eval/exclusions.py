@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from .intervals import InputError
+from .text import expanded, numbered_lines
 
 EXCLUSIONS: dict[str, tuple[str, ...]] = {
     "thumos14-213": (),
@@ -24,11 +23,7 @@ def excluded_videos(name_or_path: str) -> tuple[str, ...]:
     """
     if name_or_path in EXCLUSIONS:
         return EXCLUSIONS[name_or_path]
-    path = Path(name_or_path)
-    if not path.is_file():
+    path = expanded(name_or_path)
+    if not path.exists():
         raise InputError(f"{name_or_path!r} is neither a file nor one of {', '.join(EXCLUSIONS)}")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text file: {error}") from None
-    return tuple(line.strip() for line in lines if line.strip())
+    return tuple(name for _, name in numbered_lines(path))

@@ -113,9 +113,12 @@ def _columns(
         part = tuple(map(np.asarray, (video.label, video.start, video.end)))
         if scores is not None:
             part = (*part, np.asarray(scores[name]))
-        _check_arrays(part, f"{kind} of video {name!r}")
+        where = f"{kind} of video {name!r}"
+        _check_arrays(part, where)
+        if part[0].dtype.kind == "u" and part[0].max(initial=0) >= classes:  # before the cast, which may wrap
+            raise InputError(f"{where}: label {part[0].max()} is not in [{least_label}, {classes})")
         indices.append(i)
-        parts.append(part)
+        parts.append((part[0].astype(np.int64, copy=False), *part[1:]))
     label, *times = (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else (np.empty(0),) * 3
     start, end, *score = (column.astype(np.float64, copy=False) for column in times)
     columns = Columns(

@@ -66,12 +66,17 @@ def _precision_recall_figure(matching: Matching, k: int) -> Figure:
     curves = precision_recall(matching, k)
     axes.set_prop_cycle(color=colormaps["tab20"](range(20)))
     for name, (recall, precision) in curves.items():
-        axes.plot(recall, precision, label=name, linewidth=1, marker="o" if recall.size == 1 else "")
+        axes.plot(recall, precision, label=_plain(name), linewidth=1, marker="o" if recall.size == 1 else "")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     axes.set_title(f"{matching.protocol.name}, tIoU {matching.tiou_thresholds[k]:g}")
     if 0 < len(curves) <= NAMED_CURVES:
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
     return figure
+
+
+def _plain(name: str) -> str:
+    """A name that matplotlib takes for text: no formula between dollars, no leading _, which would hide it."""
+    return ("\u200b" if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
 def _per_class_figure(matching: Matching, k: int) -> Figure:
@@ -80,7 +85,7 @@ def _per_class_figure(matching: Matching, k: int) -> Figure:
     names = sorted(scores, key=lambda name: (scores[name], name))
     figure = _figure(8, 1.5 + 0.22 * len(names))
     axes = figure.add_subplot()
-    axes.barh(names, [scores[name] for name in names])
+    axes.barh([_plain(name) for name in names], [scores[name] for name in names])
     axes.axvline(100 * evaluation.mean_ap[k], color="black", linestyle="--", linewidth=1, label="mean")
     axes.set(xlabel="average precision (%)", xlim=(0, 100), ylim=(-0.6, len(names) - 0.4))
     axes.set_title(f"{matching.protocol.name}, tIoU {matching.tiou_thresholds[k]:g}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +28,7 @@ from .intervals import (
     Columns,
     DetectionsLike,
     FloatArray,
+    InputError,
     IntArray,
     SegmentsLike,
     columns_of_detections,
@@ -44,7 +45,10 @@ from .matching import (
     temporal_iou_by_hull,
     touches,
 )
+from .names import AMBIGUOUS_LABEL, as_met, met, near, one_name
 
+G = TypeVar("G")
+D = TypeVar("D", bound=DetectionsLike)
 ACTIVITYNET_THRESHOLDS = tuple(float(t) for t in threshold_range(0.5, 0.95, 0.05))
 THUMOS14_THRESHOLDS = tuple(float(t) for t in threshold_range(0.1, 0.9, 0.1))
 
@@ -206,15 +210,17 @@ def match(
         tiou_thresholds: (K,) in [0, 1]; the benchmark's if omitted.
 
     Raises:
-        TypeError: If an array holds the wrong type.
+        TypeError: If an array or a name holds the wrong type.
         InputError: If an array has the wrong shape, a label is out of range, an interval ends before it starts, or a
-            number is not finite.
+            number is not finite; if two names are one, there is no instance to find, or no video of the detections is
+            in the ground truth.
     """
     classes = tuple(classes)
     thresholds = checked_thresholds(protocol.tiou_thresholds if tiou_thresholds is None else tiou_thresholds)
+    ground_truth, detections = meeting(ground_truth, detections, classes)
     videos = tuple(sorted({*ground_truth, *detections}))
     annotated = columns_of_segments(ground_truth, videos, len(classes))
-    instances = annotated.take(annotated.label != AMBIGUOUS)
+    instances = instances_of(annotated, ground_truth)
     forgiven = annotated.take(annotated.label == AMBIGUOUS)
     rows, notes = known_classes(columns_of_detections(detections, videos, len(classes)), instances, classes)
     strangers = np.array([name not in ground_truth for name in videos], bool)
@@ -222,7 +228,7 @@ def match(
         names = [videos[i] for i in np.unique(rows.video[outside])]
         notes += (
             f"{counted(int(outside.sum()), 'detection')} in {counted(len(names), 'video')} without ground truth "
-            f"{'counts' if outside.sum() == 1 else 'count'} as false: {named(names)}",
+            f"{'counts' if outside.sum() == 1 else 'count'} as false: {named(names)}{near_videos(names, ground_truth)}",
         )
     if forgiven.label.size and not protocol.forgives_ambiguous:
         notes += (f"{counted(forgiven.label.size, 'ambiguous interval')} not used: {protocol.name} does not know them",)
@@ -247,6 +253,46 @@ def match(
         found[k, detection[taken]] = instance[taken]
     ambiguous = touches(rows, forgiven) if protocol.forgives_ambiguous else np.zeros(rows.label.size, bool)
     return Matching(protocol, videos, classes, thresholds, instances, rows, found, ambiguous, notes)
+
+
+def meeting(
+    ground_truth: Mapping[str, G], detections: Mapping[str, D], classes: Sequence[str]
+) -> tuple[Mapping[str, G], Mapping[str, D]]:
+    """Ground truth and detections under the names by which they meet; errors as `match`."""
+    spelled: dict[str, str] = {}
+    for name in classes:
+        if as_met(name) in spelled:
+            raise InputError(f"classes: {one_name(spelled[as_met(name)], name)}: name it once")
+        spelled[as_met(name)] = name
+    if AMBIGUOUS_LABEL in spelled:
+        raise InputError(f"classes: {AMBIGUOUS_LABEL!r} is no class: give such intervals the label {AMBIGUOUS}")
+    ground_truth, detections = met(ground_truth, "ground truth"), met(detections, "detections")
+    strangers = sorted(name for name in detections if name not in ground_truth)
+    some = any(len(found.label) for found in detections.values())
+    if some and ground_truth and len(strangers) == len(detections):
+        hint = near(strangers, ground_truth, "videos") or "take detections and ground truth of the same videos"
+        raise InputError(
+            f"none of the {counted(len(strangers), 'video')} of the detections is in the ground truth, which has "
+            f"others, e.g. {strangers[0]!r} and {min(ground_truth)!r}: {hint}"
+        )
+    return ground_truth, detections
+
+
+def instances_of(annotated: Columns, ground_truth: Mapping[str, SegmentsLike]) -> Columns:
+    """The intervals that show a class; errors as `match`."""
+    instances = annotated.take(annotated.label != AMBIGUOUS)
+    if not instances.label.size:
+        raise InputError(
+            f"the ground truth has {counted(len(ground_truth), 'video')} and no instance of any class, so there is "
+            "nothing to score: choose a subset with annotations, or exclude fewer videos"
+        )
+    return instances
+
+
+def near_videos(strangers: Sequence[str], ground_truth: Mapping[str, SegmentsLike]) -> str:
+    """What a note on videos without ground truth adds, if they look like others."""
+    hint = near(strangers, ground_truth, "videos")
+    return f"; {hint}" if hint else ""
 
 
 def known_classes(rows: Columns, instances: Columns, classes: Sequence[str]) -> tuple[Columns, tuple[str, ...]]:

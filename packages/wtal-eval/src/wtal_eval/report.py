@@ -91,7 +91,7 @@ def as_object(
         "mean_ap": evaluation.mean_ap.tolist(),
         "averages": usual_averages(evaluation),
         "per_class": {name: _numbers(ap) for name, ap in evaluation.per_class.items()},
-        "notes": list(evaluation.notes),
+        "notes": [_encodable(note) for note in evaluation.notes],
     }
     if comparison is not None:
         content["comparison"] = {
@@ -129,6 +129,11 @@ def _threshold(evaluation: Evaluation, threshold: float) -> str:
 
 def _percent(fraction: float) -> str:
     return f"{100 * fraction:.2f}"
+
+
+def _encodable(text: str) -> str:
+    """The text with what stands for undecodable bytes of a path escaped."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _numbers(values: FloatArray) -> list[float | None]:

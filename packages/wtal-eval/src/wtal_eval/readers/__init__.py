@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..dataset import DetectionSet, GroundTruth
 from ..intervals import InputError
+from ..text import expanded, read_bytes
 
 DETECTION_SUFFIXES = (".json", ".csv", ".txt")
 
@@ -21,12 +22,12 @@ def read_ground_truth(path: str | Path, subset: str | None = None) -> GroundTrut
         OSError: If the file cannot be read.
         InputError: If it has the wrong form, or not that subset.
     """
-    path = Path(path)
+    path = expanded(path)
     if path.is_dir():
         from .thumos_text import read_ground_truth
-    elif path.suffix == ".json":
+    elif path.suffix.lower() == ".json":
         from .activitynet_json import read_ground_truth
-    elif path.suffix == ".csv":
+    elif path.suffix.lower() == ".csv":
         from .csv_table import read_ground_truth
     else:
         raise InputError(f"{path}: ground truth must be a .json or .csv file or a folder of THUMOS text files")
@@ -42,15 +43,20 @@ def read_detections(path: str | Path) -> DetectionSet:
         OSError: If the file cannot be read.
         InputError: If it has the wrong form.
     """
-    path = Path(path)
-    if path.suffix in DETECTION_SUFFIXES and path.is_file() and not path.stat().st_size:
+    path = expanded(path)
+    if path.suffix.lower() in DETECTION_SUFFIXES and _is_empty(path):
         return DetectionSet({}, (), (f"{path} is empty",))
-    if path.suffix == ".json":
+    if path.suffix.lower() == ".json":
         from .activitynet_json import read_detections
-    elif path.suffix == ".csv":
+    elif path.suffix.lower() == ".csv":
         from .csv_table import read_detections
-    elif path.suffix == ".txt":
+    elif path.suffix.lower() == ".txt":
         from .thumos_text import read_detections
     else:
         raise InputError(f"{path}: detections must be a .json, .csv or .txt file")
     return read_detections(path)
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a file holds nothing, but perhaps a byte-order mark."""
+    return path.is_file() and path.stat().st_size <= 3 and not read_bytes(path)

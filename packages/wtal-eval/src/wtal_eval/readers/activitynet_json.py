@@ -1,6 +1,7 @@
 """ActivityNet's JSON: `{"database": {video: {"subset", "annotations"}}}` and `{"results": {video: [detection, ...]}}`.
 
-A segment is two numbers, or two strings that hold numbers. Keys beside those that are read are ignored.
+A segment is two numbers, or two strings that hold numbers. Keys beside those that are read are ignored, and so is what
+the entries of other subsets hold. But no object of a file may hold a key twice: a decoder would keep the last alone.
 """
 
 from __future__ import annotations
@@ -8,16 +9,21 @@ from __future__ import annotations
 import gc
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 
+from .. import names
 from ..dataset import DetectionSet, GroundTruth, choose_subset, ground_truth_by_name, subset_notes
+from ..evaluation import counted, named
 from ..intervals import Detections, FloatArray, InputError
+from ..text import finite, read_bytes
+from .json_scan import fault
 
 GROUND_TRUTH_KEY = "database"
 DETECTIONS_KEY = "results"
@@ -32,7 +38,7 @@ class _Segment(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=F
 
 class _Annotation(msgspec.Struct, gc=False):
     label: str
-    segment: _Segment
+    segment: _Segment | None = None  # named with its label where it is missing
 
 
 class _Detection(msgspec.Struct, gc=False):
@@ -46,76 +52,200 @@ class _Video(msgspec.Struct, gc=False):
     annotations: list[_Annotation]
 
 
+class _InSubset(msgspec.Struct, gc=False):
+    subset: str
+
+
+_IN_SUBSET = msgspec.json.Decoder(_InSubset)
+_NONE = msgspec.Raw(b"")
+
+
 class _GroundTruthFile(msgspec.Struct):
     database: dict[str, msgspec.Raw]
 
 
 class _DetectionFile(msgspec.Struct):
     results: dict[str, msgspec.Raw]
+    version: msgspec.Raw = _NONE  # with the next one, the usual company: named here, a look at all keys is spared
+    external_data: msgspec.Raw = _NONE
 
 
 def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
     """Read one subset of a ground-truth file; see `wtal_eval.read_ground_truth`."""
-    content = path.read_bytes()
-    with _explained(str(path), content):
-        database = msgspec.json.decode(content, type=_GroundTruthFile).database
-    return _ground_truth(_decoded(database, _Video, content, str(path), GROUND_TRUTH_KEY), subset, str(path))
+    file = _File(path, GROUND_TRUTH_KEY)
+    database = file.decode(_GroundTruthFile).database
+    file.demand_every_key_once([], database)
+    decoder = msgspec.json.Decoder(_Video)
+    videos = []
+    for name, part in database.items():
+        file.demand_keys_once(part)
+        videos.append((name, file.subset_of(part), partial(file.decode_part, decoder, name, part)))
+    return _ground_truth(videos, subset, str(path))
 
 
 def ground_truth_from_object(content: Mapping[str, Any], subset: str | None = None) -> GroundTruth:
     """As `read_ground_truth`, from the decoded JSON."""
-    return _ground_truth(_converted(content, _Video, "ground truth", GROUND_TRUTH_KEY), subset, "ground truth")
+    where = "ground truth"
+    videos = []
+    for name, part in _parts(content, where, GROUND_TRUTH_KEY).items():
+        of = part.get("subset") if isinstance(part, Mapping) else None
+        decoded = partial(_converted, part, _Video, where, GROUND_TRUTH_KEY, name)
+        videos.append((name, of if isinstance(of, str) else None, decoded))
+    return _ground_truth(videos, subset, where)
 
 
 def read_detections(path: Path) -> DetectionSet:
     """Read a detection file; see `wtal_eval.read_detections`."""
-    content = path.read_bytes()
-    with _explained(str(path), content):
-        results = msgspec.json.decode(content, type=_DetectionFile).results
+    file = _File(path, DETECTIONS_KEY)
+    top = file.decode(_DetectionFile)
+    file.demand_every_key_once([part for part in (top.version, top.external_data) if part is not _NONE], top.results)
+    decoder = msgspec.json.Decoder(list[_Detection])
+
+    def videos() -> Iterator[tuple[str, list[_Detection]]]:  # one by one, so that only one exists as objects
+        for name, part in top.results.items():
+            rows = file.decode_part(decoder, name, part)
+            file.demand_keys_once(part, 3 * len(rows))
+            yield name, rows
+
     with _without_collection():
-        return _detections(_decoded(results, list[_Detection], content, str(path), DETECTIONS_KEY), str(path))
+        return _detections(videos(), str(path))
 
 
 def detections_from_object(content: Mapping[str, Any]) -> DetectionSet:
     """As `read_detections`, from the decoded JSON."""
-    return _detections(_converted(content, list[_Detection], "detections", DETECTIONS_KEY), "detections")
+    where = "detections"
+    parts = _parts(content, where, DETECTIONS_KEY).items()
+    return _detections(
+        ((name, _converted(part, list[_Detection], where, DETECTIONS_KEY, name)) for name, part in parts), where
+    )
 
 
-def _decoded(
-    parts: Mapping[str, msgspec.Raw], kind: type[T], content: bytes, where: str, key: str
-) -> Iterator[tuple[str, T]]:
-    """Each video with its value, decoded one by one, so that only one video at a time exists as objects."""
-    decoder = msgspec.json.Decoder(kind)
-    for name, part in parts.items():
+class _File:
+    """A file of one object that holds, under `key`, an object of videos.
+
+    No decoder tells that a key came twice, but each time takes a colon: a text that has no more of them than the keys
+    and the strings that were kept has lost none. What counting does not settle is walked through, once.
+    """
+
+    def __init__(self, path: Path, key: str) -> None:
+        self._where, self._key = str(path), key
+        self._content = read_bytes(path)
+        self._escapes_colons = b"\\u003a" in self._content or b"\\u003A" in self._content
+        self._is_sound = False
+
+    def decode(self, kind: type[T]) -> T:
+        """The whole, with the parts of the videos still encoded."""
+        with self._explained():
+            return msgspec.json.decode(self._content, type=kind)
+
+    def decode_part(self, decoder: msgspec.json.Decoder[T], name: str, part: msgspec.Raw) -> T:
+        """What a video holds."""
         try:
-            video = decoder.decode(part)
+            return self._decoded(decoder, part)
         except msgspec.ValidationError as error:
-            raise InputError(f"{where}: {_inside(error, key, name)}") from None
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            with _explained(where, content):
-                msgspec.json.decode(content)  # raises again, with the position in the whole file
+            raise InputError(f"{self._where}: {_inside(error, self._key, name)}") from None
+
+    def subset_of(self, part: msgspec.Raw) -> str | None:
+        """The subset that a video says it is of, if it does."""
+        try:
+            return self._decoded(_IN_SUBSET, part).subset
+        except msgspec.ValidationError:
+            return None
+
+    def _decoded(self, decoder: msgspec.json.Decoder[T], part: msgspec.Raw) -> T:
+        try:
+            return decoder.decode(part)
+        except msgspec.ValidationError:
             raise
-        yield name, video
+        except (msgspec.DecodeError, RecursionError):
+            with self._explained():
+                msgspec.json.decode(self._content)  # raises again, with the position in the whole file
+            raise
+
+    def demand_every_key_once(self, others: Sequence[msgspec.Raw], videos: Mapping[str, msgspec.Raw]) -> None:
+        """Demand it of the top level and the object of videos, and of what else the file holds: `others`."""
+        parts = [*others, *videos.values()]
+        keys = [self._key, *videos]
+        counted = sum(bytes(part).count(b":") for part in parts) + len(keys) + len(others)
+        if self._content.count(b":") != counted:
+            whole = self.decode(dict[str, msgspec.Raw])
+            others = [part for key, part in whole.items() if key != self._key]
+            counted = sum(bytes(part).count(b":") for part in (*others, *videos.values()))
+            counted += len(whole) + len(videos) + sum(name.count(":") for name in (*whole, *videos))
+            if self._escapes_colons or self._content.count(b":") != counted:
+                self._walk()
+        for part in others:
+            self.demand_keys_once(part)
+        if len({names.as_met(name) for name in videos}) < len(videos):
+            self._walk()
+
+    def demand_keys_once(self, part: msgspec.Raw, least: int = 0) -> None:
+        """Demand it of a part.
+
+        Args:
+            part: Some value of the file.
+            least: The number of keys that a decoder has found in it.
+        """
+        colons = bytes(part).count(b":")
+        if colons == least or self._is_sound:
+            return
+        try:
+            kept = msgspec.json.encode(msgspec.json.decode(part)).count(b":")
+        except (msgspec.MsgspecError, OverflowError, RecursionError):  # a number that the decoder cannot hold, say
+            kept = -1
+        if self._escapes_colons or kept != colons:
+            self._walk()
+
+    def _walk(self) -> None:
+        if not self._is_sound and (found := fault(self._content, self._key)):
+            raise InputError(f"{self._where}: {found}")
+        self._is_sound = True
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except msgspec.ValidationError as error:
+            message = str(error).replace("$.", "")
+            for wanted, other in ((GROUND_TRUTH_KEY, DETECTIONS_KEY), (DETECTIONS_KEY, GROUND_TRUTH_KEY)):
+                if message == f"Object missing required field `{wanted}`" and f'"{other}"'.encode() in self._content:
+                    message += f", but it has `{other}`: detections come first, ground truth second"
+            raise InputError(f"{self._where}: {message}") from None
+        except (msgspec.DecodeError, RecursionError) as error:
+            message = fault(self._content, self._key) or str(error)
+            if isinstance(error, msgspec.DecodeError) and "(" not in message:
+                message += f" (byte {len(self._content)})"
+            raise InputError(f"{self._where}: {message}") from None
 
 
-def _converted(content: object, kind: type[T], where: str, key: str) -> Iterator[tuple[str, T]]:
+def _parts(content: object, where: str, key: str) -> Mapping[str, object]:
+    """The object of videos in a decoded file."""
     if not isinstance(content, Mapping):
         hint = "files are for `read_ground_truth` and `read_detections`"
         raise InputError(f"{where}: Expected `object`, got `{type(content).__name__}`; {hint}")
     if key not in content:
         raise InputError(f"{where}: Object missing required field `{key}`; plain arrays need `classes`")
-    if not isinstance(content[key], Mapping):
-        raise InputError(f"{where}: Expected `object`, got `{type(content[key]).__name__}` - at `{key}`")
-    for name, part in content[key].items():
+    videos = content[key]
+    if not isinstance(videos, Mapping):
+        raise InputError(f"{where}: Expected `object`, got `{type(videos).__name__}` - at `{key}`")
+    for name in videos:
         if not isinstance(name, str):
             raise InputError(f"{where}: Expected `str`, got `{type(name).__name__}` - at the key {name!r} of `{key}`")
-        try:
-            video = msgspec.convert(msgspec.to_builtins(part, enc_hook=_plain), kind)
-        except msgspec.ValidationError as error:
-            raise InputError(f"{where}: {_inside(error, key, name)}") from None
-        except TypeError as error:
-            raise InputError(f"{where}: {error} - at `{key}[{name!r}]`") from None
-        yield name, video
+    return names.met(videos, where)
+
+
+def _converted(part: object, kind: type[T], where: str, key: str, name: str) -> T:
+    try:
+        return msgspec.convert(msgspec.to_builtins(part, enc_hook=_plain), kind)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{where}: {_inside(error, key, name)}") from None
+    except (TypeError, RecursionError) as error:
+        raise InputError(f"{where}: {error} - at `{key}[{name!r}]`") from None
+
+
+def _inside(error: msgspec.ValidationError, key: str, name: str) -> str:
+    message, _, path = str(error).partition(" - at `$")
+    return f"{message} - at `{key}[{name!r}]{path.removesuffix('`')}`"
 
 
 def _plain(value: object) -> object:
@@ -126,26 +256,47 @@ def _plain(value: object) -> object:
 
 
 class _Vocabulary(dict[str, int]):
-    """Numbers labels in the order in which they are met."""
+    """Numbers labels in the order in which they are met, whatever their spelling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spellings = names.Spellings("label", "labels")
+        self.names: dict[str, int] = {}
 
     def __missing__(self, label: str) -> int:
-        self[label] = len(self)
+        self[label] = self.names.setdefault(self.spellings[label], len(self.names))
         return self[label]
 
 
-def _ground_truth(videos: Iterable[tuple[str, _Video]], subset: str | None, where: str) -> GroundTruth:
-    database = dict(videos)
-    sizes = Counter(video.subset for video in database.values())
+def _ground_truth(
+    videos: Iterable[tuple[str, str | None, Callable[[], _Video]]], subset: str | None, where: str
+) -> GroundTruth:
+    """Ground truth from the name, the subset and the decoding of each video."""
+    subsets = names.Spellings("subset", "subsets")
+    entries = [(name, None if of is None else subsets[of], decoded) for name, of, decoded in videos]
+    astray = [(name, decoded) for name, of, decoded in entries if of is None]
+    if subset is None:
+        for _, decoded in astray:
+            decoded()  # raises, as none of them says of which subset it is
+    sizes = Counter(of for _, of, _ in entries if of is not None)
     subset = choose_subset(sizes, subset, where)
     rows = {}
-    for name, video in database.items():
-        if video.subset == subset:
+    for name, of, decoded in entries:
+        if of == subset:
             place = f"{where}: {GROUND_TRUTH_KEY}[{name!r}].annotations"
-            labels = [row.label for row in video.annotations]
-            start = _numbers([row.segment.start for row in video.annotations], place)
-            end = _numbers([row.segment.end for row in video.annotations], place)
-            rows[name] = (labels, start, end)
-    return ground_truth_by_name(rows, subset_notes(sizes, subset))
+            annotations = decoded().annotations
+            segments = []
+            for i, row in enumerate(annotations):
+                if row.segment is None:
+                    raise InputError(f"{place}[{i}]: {row.label!r} has no segment: give it [start, end]")
+                segments.append(row.segment)
+            start = _numbers([segment.start for segment in segments], place)
+            end = _numbers([segment.end for segment in segments], place)
+            rows[name] = ([row.label for row in annotations], start, end)
+    notes = (*subset_notes(sizes, subset), *subsets.notes())
+    if astray:
+        notes += (f"{counted(len(astray), 'video')} of no subset left out: {named([name for name, _ in astray])}",)
+    return ground_truth_by_name(names.met(rows, where), notes)
 
 
 def _detections(videos: Iterable[tuple[str, list[_Detection]]], where: str) -> DetectionSet:
@@ -159,7 +310,7 @@ def _detections(videos: Iterable[tuple[str, list[_Detection]]], where: str) -> D
             _numbers([row.segment.end for row in rows], place),
             np.frombuffer(array("d", [row.score for row in rows])),
         )
-    return DetectionSet(columns, tuple(labels))
+    return DetectionSet(names.met(columns, where), tuple(labels.names), labels.spellings.notes())
 
 
 def _numbers(values: list[float | str], place: str) -> FloatArray:
@@ -169,39 +320,10 @@ def _numbers(values: list[float | str], place: str) -> FloatArray:
         numbers = []
         for i, value in enumerate(values):
             try:
-                numbers.append(float(value))
-            except ValueError:
-                raise InputError(f"{place}[{i}].segment: {value!r} is not a number") from None
+                numbers.append(finite(value) if isinstance(value, str) else value)
+            except ValueError as error:
+                raise InputError(f"{place}[{i}].segment: {error}") from None
         return np.array(numbers)
-
-
-@contextmanager
-def _explained(where: str, content: bytes) -> Iterator[None]:
-    try:
-        yield
-    except msgspec.ValidationError as error:
-        message = str(error).replace("$.", "")
-        for wanted, other in ((GROUND_TRUTH_KEY, DETECTIONS_KEY), (DETECTIONS_KEY, GROUND_TRUTH_KEY)):
-            if message == f"Object missing required field `{wanted}`" and f'"{other}"'.encode() in content:
-                message += f", but it has `{other}`: detections come first, ground truth second"
-        raise InputError(f"{where}: {message}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{where}: {_with_position(error, content)}") from None
-
-
-def _with_position(error: msgspec.DecodeError | UnicodeDecodeError, content: bytes) -> str:
-    if isinstance(error, UnicodeDecodeError):  # its position is one inside a string
-        try:
-            content.decode()
-        except UnicodeDecodeError as whole:
-            return f"not UTF-8: {whole.reason} (byte {whole.start})"
-    message = str(error)
-    return message if "(byte " in message else f"{message} (byte {len(content)})"
-
-
-def _inside(error: msgspec.ValidationError, key: str, name: str) -> str:
-    message, _, path = str(error).partition(" - at `$")
-    return f"{message} - at `{key}[{name!r}]{path.removesuffix('`')}`"
 
 
 @contextmanager
