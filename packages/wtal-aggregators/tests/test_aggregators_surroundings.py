@@ -251,20 +251,6 @@ print(*[warning.message for warning in caught])
     assert python(code) == f"[0.5, 0.5]\n[0.5, 0.5]\n{message}\n"
 
 
-@NEEDS_NUMBA
-def test_works_where_no_cache_can_be_written():
-    code = """
-from numba.core import caching
-caching.CacheImpl._locator_classes = []
-import torch, wtal_aggregators as wa
-from wtal_aggregators.reference import algorithm_1, marginalized_average_reference
-x, p = torch.ones(2, 1), torch.ones(2)
-print(wa.marginalized_average(x, p).tolist(), marginalized_average_reference(x, p).tolist())
-print(algorithm_1.stats.cache_path)
-"""
-    assert python(code) == "[1.0] [1.0]\nNone\n"
-
-
 def test_exports_for_any_length(inputs):
     x, p, mask = (z.detach() for z in inputs)
     length = torch.export.Dim("length", min=2)

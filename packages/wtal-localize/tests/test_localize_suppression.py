@@ -14,7 +14,6 @@ from wtal_localize import (
     NonMaximumSuppression,
     NoSuppression,
     SoftNonMaximumSuppression,
-    compiled,
     nms,
     soft_nms,
     suppression,
@@ -228,7 +227,7 @@ def test_memory_layout_changes_nothing(way):
         suppress(detections)
     if way == "compiled":  # once: compiling takes seconds
         for loop in LOOPS:
-            assert len(loop.machine_code.signatures) == 1
+            assert len(loop.machine_code.dispatcher.signatures) == 1
 
 
 def python(code, **environment):
@@ -253,34 +252,6 @@ def test_small_inputs_wait_for_no_compiler_until_they_add_up(call, small):
         "print('numba' in sys.modules)\n"
     )
     assert python(code).split() == ["True"]
-
-
-def test_compiled_code_is_cached_on_disk(tmp_path):
-    code = (
-        "import wtal_localize.suppression as s\n"
-        "s._sorted.small = s._keep.small = s._weaken.small = -1\n"
-        "s.nms([0], [1], [1]), s.soft_nms([0], [1], [1])\n"
-    )
-    python(code, NUMBA_CACHE_DIR=str(tmp_path))
-    for suffix in ("nbi", "nbc"):
-        names = {file.name.partition("-")[0] for file in tmp_path.rglob(f"*.{suffix}")}
-        assert names == {f"suppression.{name}_loop" for name in ("_sorted", "_keep", "_weaken")}
-
-
-def test_where_no_cache_can_be_kept_code_is_compiled_without(monkeypatch):
-    numba = pytest.importorskip("numba")
-    asked, njit = [], numba.njit
-
-    def refusing(*function, cache=False, **options):  # numba calls it too, with the function
-        asked.append(cache)
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return njit(*function, **options)
-
-    monkeypatch.setattr(numba, "njit", refusing)
-    double = compiled.Compiled(lambda array: array * 2, lambda array: array + array, small=0)
-    assert double(np.arange(3)).tolist() == [0, 2, 4]
-    assert asked[:2] == [True, False]
 
 
 def raises(message):

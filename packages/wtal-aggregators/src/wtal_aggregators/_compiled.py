@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from wtal_aggregators._machine_code import MachineCode
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -111,17 +113,13 @@ def _kernels() -> Kernels | None:
     if find_spec("numba") is None:
         return None
     try:
-        import numba
+        import numba  # noqa: F401
     except ImportError as error:  # as where numpy is too new for it
         warnings.warn(f"MAA runs as torch operators, since numba cannot be imported: {error}", stacklevel=2)
         return None
 
     # The sum over nodes may be reordered, hence vectorised, and division by zero gives inf as it does in torch.
-    compiler = functools.partial(numba.njit, error_model="numpy", fastmath={"reassoc", "contract"}, nogil=True)
-    try:
-        return Kernels(functools.partial(compiler, cache=True))
-    except RuntimeError:  # there is nowhere to write a cache
-        return Kernels(compiler)
+    return Kernels(functools.partial(MachineCode, error_model="numpy", fastmath={"reassoc", "contract"}, nogil=True))
 
 
 def _precision(dtype: torch.dtype) -> torch.dtype:
