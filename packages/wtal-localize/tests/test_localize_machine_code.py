@@ -158,7 +158,7 @@ def test_an_error_of_the_function_is_its_own(double, recwarn):
 BOTH = """
 import json, warnings
 import wtal_localize.suppression as s
-s._sorted.small = s._keep.small = s._weaken.small = -1
+s._arranged.small = s._sorted.small = s._keep.small = s._weaken.small = -1
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     for _ in range(2):
@@ -175,7 +175,7 @@ def test_nms_and_soft_nms_in_processes_that_share_a_cache(tmp_path):
     assert run() == [[0], [0], []]
     for suffix in ("nbi", "nbc"):
         names = {file.name.partition("-")[0] for file in tmp_path.rglob(f"*.{suffix}")}
-        assert names == {f"suppression.{name}_loop" for name in ("_sorted", "_keep", "_weaken")}
+        assert names == {f"suppression.{name}_loop" for name in ("_arranged", "_sorted", "_keep", "_weaken")}
         for file in tmp_path.rglob(f"*.{suffix}"):
             file.write_bytes(file.read_bytes()[:9])
         kept, soft, warned = run()
