@@ -129,6 +129,19 @@ def test_layout_does_not_matter(random):
     weights(p).sum().backward()  # an expanded gradient
 
 
+def test_an_expanded_gradient_is_made_dense_before_it_is_multiplied(random, device, way, monkeypatch):
+    x = torch.randn(3, 6, 4, generator=random).to(device).requires_grad_()
+    p = torch.rand(3, 6, generator=random).to(device).requires_grad_()
+    pooled = wa.marginalized_average(x, p)
+    multiplied = []
+    outer = wa.marginalized._outer
+    monkeypatch.setattr(wa.marginalized, "_outer", lambda c, row, like: multiplied.append(row) or outer(c, row, like))
+    of_the_sum = torch.autograd.grad(pooled.sum(), (x, p), retain_graph=True)
+    assert all(row.is_contiguous() for row in multiplied)
+    assert len(multiplied) == (way != "transparent")
+    torch.testing.assert_close(of_the_sum, torch.autograd.grad(pooled, (x, p), torch.ones_like(pooled)))
+
+
 def test_long_attention_is_walked_node_by_node(device):
     short, long = (torch.rand(2, T, device=device) for T in (100, 2**13))
     (inverse,) = (inverse for inverse, *_ in wa.marginalized._integrands(short))

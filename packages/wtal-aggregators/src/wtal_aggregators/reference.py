@@ -13,17 +13,16 @@ from torch import Tensor
 
 from wtal_aggregators._arguments import check_attention, check_pooling
 from wtal_aggregators._eager import transforms_active
+from wtal_aggregators._machine_code import MachineCode
 from wtal_aggregators.pooling import LinearAggregator, zero_padding
 
 try:
+    import numba  # noqa: F401
     import numpy as np  # which numba brings
-    from numba import njit
 except ImportError as error:
     raise ImportError("wtal_aggregators.reference needs numba: pip install 'wtal-aggregators[reference]'") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     Real = NDArray[np.float64]
@@ -78,14 +77,7 @@ class MarginalizedAverageReference(LinearAggregator):
         return marginalized_average_reference(features, attention, mask)
 
 
-def _compiled_once(function: Callable[..., Any]) -> Any:
-    try:
-        return njit(cache=True)(function)
-    except RuntimeError:  # there is nowhere to write a cache
-        return njit(function)
-
-
-@_compiled_once
+@MachineCode
 def algorithm_1(x: Real, p: Real) -> Real:
     """Aggregate features x (T, D) under sampling probabilities p (T,)."""
     T, D = x.shape
@@ -103,7 +95,7 @@ def algorithm_1(x: Real, p: Real) -> Real:
     return pooled
 
 
-@_compiled_once
+@MachineCode
 def reverse_of_algorithm_1(x: Real, p: Real, g: Real) -> tuple[Real, Real]:
     """Carry g (D,), the gradient at the result, back through `algorithm_1` to x (T, D) and p (T,).
 

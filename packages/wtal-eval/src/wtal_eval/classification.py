@@ -10,8 +10,10 @@ import numpy as np
 from .evaluation import Evaluation, counted, mean_over_classes, named
 from .intervals import (
     BoolArray,
+    Columns,
     DetectionsLike,
     FloatArray,
+    InputError,
     SegmentsLike,
     columns_of_detections,
     columns_of_segments,
@@ -50,28 +52,66 @@ class Classification:
         ground_truth: Mapping[str, SegmentsLike],
         detections: Mapping[str, DetectionsLike],
         classes: Sequence[str],
+        class_scores: Mapping[str, FloatArray] | None = None,
     ) -> Evaluation:
-        """Score detections per video; arguments and errors as `wtal_eval.match`."""
-        ground_truth, detections = meeting(ground_truth, detections, classes)
+        """Score videos; arguments and errors as `wtal_eval.match`.
+
+        Args:
+            ground_truth: per video.
+            detections: per video; not looked at where there are class scores.
+            classes: names of the C classes.
+            class_scores: per video of the ground truth, (C,): then these rank the videos.
+
+        Raises:
+            InputError: as `wtal_eval.match`; or a video's class scores are missing, or not C finite numbers.
+        """
+        if class_scores is not None:
+            detections = {}
+        else:
+            ground_truth, detections = meeting(ground_truth, detections, classes)
         videos = tuple(sorted(ground_truth))
         instances = instances_of(columns_of_segments(ground_truth, videos, len(classes)), ground_truth)
-        inside = {name: found for name, found in detections.items() if name in ground_truth}
-        rows, notes = known_classes(columns_of_detections(inside, videos, len(classes)), instances, classes)
-        outside = {name: len(found.label) for name, found in detections.items() if name not in ground_truth}
-        if strangers := sorted(name for name, number in outside.items() if number):
-            lost = counted(sum(outside.values()), "detection")
-            notes += (
-                f"{lost} left out, in {counted(len(strangers), 'video')} without ground truth: {named(strangers)}"
-                f"{near_videos(strangers, ground_truth)}",
-            )
         positive = np.zeros((len(classes), len(videos)), bool)
         positive[instances.label, instances.video] = True
-        scores = np.full(positive.shape, -np.inf)
-        np.maximum.at(scores, (rows.label, rows.video), rows.score)
+        if class_scores is not None:
+            scores, notes = _given(class_scores, videos, len(classes)), ()
+        else:
+            scores, notes = _of_detections(ground_truth, detections, videos, instances, classes)
         precisions = np.full((1, len(classes)), np.nan)
         for c in np.flatnonzero(positive.any(axis=1)):
-            detected = np.isfinite(scores[c]).any()  # else all videos tie, and chance would be counted as merit
-            precisions[0, c] = average_precision(scores[c], positive[c]) if detected else 0.0
+            scored = np.isfinite(scores[c]).any()  # else all videos tie, and chance would be counted as merit
+            precisions[0, c] = average_precision(scores[c], positive[c]) if scored else 0.0
         return Evaluation(
             "classification", tuple(classes), np.zeros(1), precisions, mean_over_classes(precisions), notes
         )
+
+
+def _given(class_scores: Mapping[str, FloatArray], videos: Sequence[str], classes: int) -> FloatArray:
+    """Class scores as (C, V)."""
+    for name in videos:
+        one = np.asarray(class_scores.get(name, ()))
+        if one.shape != (classes,) or one.dtype.kind not in "iuf" or not np.isfinite(one).all():
+            raise InputError(f"class scores of video {name!r}: expected {classes} finite numbers, got {one.tolist()}")
+    return np.array([class_scores[name] for name in videos], np.float64).reshape(len(videos), classes).T
+
+
+def _of_detections(
+    ground_truth: Mapping[str, SegmentsLike],
+    detections: Mapping[str, DetectionsLike],
+    videos: Sequence[str],
+    instances: Columns,
+    classes: Sequence[str],
+) -> tuple[FloatArray, tuple[str, ...]]:
+    """The highest score of a detection of each class in each video (C, V), -inf without one; and what was left out."""
+    inside = {name: found for name, found in detections.items() if name in ground_truth}
+    rows, notes = known_classes(columns_of_detections(inside, videos, len(classes)), instances, classes)
+    outside = {name: len(found.label) for name, found in detections.items() if name not in ground_truth}
+    if strangers := sorted(name for name, number in outside.items() if number):
+        lost = counted(sum(outside.values()), "detection")
+        notes += (
+            f"{lost} left out, in {counted(len(strangers), 'video')} without ground truth: {named(strangers)}"
+            f"{near_videos(strangers, ground_truth)}",
+        )
+    scores = np.full((len(classes), len(videos)), -np.inf)
+    np.maximum.at(scores, (rows.label, rows.video), rows.score)
+    return scores, notes

@@ -323,8 +323,9 @@ class _Evaluator:
         ground_truth: Mapping[str, SegmentsLike],
         detections: Mapping[str, DetectionsLike],
         classes: Sequence[str],
+        class_scores: Mapping[str, FloatArray] | None = None,  # noqa: ARG002 - what a host gives every evaluator
     ) -> Evaluation:
-        """Score detections per video; arguments and errors as `match`."""
+        """Score detections per video; arguments and errors as `match`. Class scores have no part in it."""
         return match(ground_truth, detections, classes, PROTOCOLS[self._protocol], self.tiou_thresholds).evaluate()
 
 
