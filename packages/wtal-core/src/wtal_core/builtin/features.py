@@ -134,11 +134,12 @@ class _StoredArray:
 
     def _fill(self, opened: io.FileIO, buffer: memoryview, start: int) -> None:
         opened.seek(self.offset + start)
-        while buffer:
-            count = opened.readinto(buffer)
-            if not count:
-                raise ValueError(f"{self.file}: the file has become shorter since it was opened")
+        count = opened.readinto(buffer)
+        while count and count < len(buffer):  # the system reads no more than 2 GiB at once
             buffer = buffer[count:]
+            count = opened.readinto(buffer)
+        if count < len(buffer):
+            raise ValueError(f"{self.file}: the file has become shorter since it was opened")
 
 
 def _bytes(array: NDArray[np.generic]) -> memoryview:
