@@ -7,7 +7,7 @@ a mistake in the last of them costs nothing; then the data are opened, and what 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,15 +16,16 @@ import torch
 
 from wtal_core import config
 from wtal_core.binding import blaming, during
-from wtal_core.contracts import Targets
+from wtal_core.contracts import Batch, FloatArray, Targets
 from wtal_core.data import dataset as data
 from wtal_core.data.dataset import Dataset
 from wtal_core.errors import ConfigError, DataError, PluginError, Problems, WtalError, one_line
+from wtal_core.kinds import KINDS
 from wtal_core.kinds import loss as losses
 from wtal_core.kinds.decoder import Refusal
 from wtal_core.model import StreamModel, build_model, torch_device
 from wtal_core.options import option_problem, options_of
-from wtal_core.kinds import KINDS
+from wtal_core.prediction.predict import require_even
 from wtal_core.registry import Registry, discover
 from wtal_core.training.batches import targets_of
 from wtal_core.training.checkpoint import load_model_tensors, model_tensors
@@ -166,21 +167,26 @@ def _model_problems(
         return
     try:
         model = build_model(settings, registry, D, C)
-        decoding = KINDS["decoder"].module.rehearse(model.decode, C, experiment.data.counts)
+        batch = _small_batch(settings, experiment.data.counts)
+        decoding = model.train()(batch.features, None, batch.targets)
+        lacks = [(loss, field) for loss in model.losses for field in losses.missing(loss, decoding, batch.targets)]
+        for loss, field in lacks:
+            yield PluginError(f"{loss.component} needs {field}, and {_source(field, settings)}")
+        if not lacks and not model.terms(batch):
+            yield PluginError(f"{model.decode.component} has no loss of its own here; name one in training.losses")
+        read = model.eval()(batch.features[:1])
     except WtalError as error:
         yield error
         return
     if not activation:
-        yield from _tried(registry, "activation", settings.localization.activation, lambda bound: bound(decoding))
-    snippets = None if settings.stage.teacher is None else torch.zeros(1)
-    targets = Targets(torch.eye(C), torch.eye(C) if experiment.data.counts else None, snippets)
-    for loss in model.losses:
-        for field in losses.missing(loss, decoding, targets):
-            if field == "background_logits":
-                continue  # whether classes compete is the decoder's choice, which a loss asks for
-            yield PluginError(f"{loss.component} needs {field}, and {_source(field, settings)}")
-    if not settings.training.losses and not model.decode.loss(decoding, targets):
-        yield PluginError(f"{model.decode.component} has no loss of its own here; name one in training.losses")
+        yield from _tried(registry, "activation", settings.localization.activation, lambda bound: bound(read))
+
+
+def _small_batch(settings: config.StageSettings, counts: bool) -> Batch:
+    labels = torch.eye(C)[[0, -1]]
+    snippets = None if settings.stage.teacher is None else labels.unsqueeze(2).expand(2, C, 6).contiguous()
+    targets = Targets(labels, labels if counts else None, snippets)
+    return Batch(torch.rand(2, 6, D), None, targets, torch.arange(6).expand(2, 6))
 
 
 def _source(field: str, settings: config.StageSettings) -> str:
@@ -210,6 +216,7 @@ def training_problems(dataset: Dataset, experiment: config.Experiment, registry:
                         f"{key} {one.component.name!r} does not show neighbours; use 'crop' or 'whole'"
                     )
                 )
+        problems += _prefixed(where, _even_problems(reading, dataset))
         problems += _prefixed(where, _frozen_problems(model, settings))
         problems += _prefixed(where, _state_problems(model))
         problems += _prefixed(where, _target_problems(model, dataset))
@@ -257,15 +264,24 @@ def _target_problems(model: StreamModel, dataset: Dataset) -> Iterator[WtalError
         yield error
 
 
-def _sampler_problems(
-    settings: config.StageSettings, labels: data.FloatArray, registry: Registry
-) -> Iterator[WtalError]:
+def _sampler_problems(settings: config.StageSettings, labels: FloatArray, registry: Registry) -> Iterator[WtalError]:
     sampler = registry.build("sampler", settings.training.sampler)
     try:
         with during("fails on the labels of the training subset"):
             sampler(labels, settings.training.batch_size, 0, 0)
     except (ValueError, WtalError) as error:
         yield error if isinstance(error, WtalError) else DataError(f"{sampler.component}: {one_line(error)}")
+
+
+def _even_problems(reading: Any, dataset: Dataset) -> Iterator[WtalError]:
+    for video in dataset.test:
+        for stream in dataset.streams:
+            length = dataset.length(video, stream)
+            try:
+                require_even(reading(length, np.random.default_rng(0)), length, reading.component.name)
+            except PluginError as error:
+                yield ConfigError(f"video {video.name!r}: {error}")
+                return
 
 
 def _teacher_problems(settings: config.StageSettings, dataset: Dataset, registry: Registry) -> Iterator[WtalError]:
@@ -280,8 +296,3 @@ def _teacher_problems(settings: config.StageSettings, dataset: Dataset, registry
         )
     if settings.number and config.name_of(settings.localization.clip) != "whole":
         yield ConfigError("a teacher speaks of every snippet, so localization.clip must be 'whole' where there is one")
-
-
-def content_problems(dataset: Dataset) -> Sequence[WtalError]:
-    """What is wrong with the values of features; reads every array."""
-    return data.survey(dataset).problems

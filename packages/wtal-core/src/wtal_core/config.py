@@ -22,8 +22,8 @@ import msgspec
 import tomli_w
 from msgspec import Meta, Struct, field
 
-from wtal_core.errors import ConfigError, Problems, WtalError, did_you_mean
 from wtal_core.data.names import misplaced, normal
+from wtal_core.errors import ConfigError, Problems, WtalError, did_you_mean
 from wtal_core.text import read_text
 
 Positive = Annotated[float, Meta(gt=0, le=sys.float_info.max)]
@@ -414,14 +414,14 @@ def _explain(text: str, path: Sequence[str | int], before: str = "") -> str:
 def _mend(table: Any, path: Sequence[str | int]) -> bool:
     """Remove a wrong value, or put a stand-in for a required one, so that decoding goes on; False if it cannot."""
     for key in path[:-1]:
-        table = table[key] if isinstance(table, list) else table.get(key, {})
+        table = table[int(key)] if isinstance(table, list) else table.get(key, {})
     if not path or not isinstance(table, dict | list):
         return False
     if isinstance(table, list):
         del table[int(path[-1])]
         return True
-    if tuple(path) in _REQUIRED:
-        table[path[-1]] = copy.deepcopy(_REQUIRED[tuple(path)])
+    if tuple(map(str, path)) in _REQUIRED:
+        table[path[-1]] = copy.deepcopy(_REQUIRED[tuple(map(str, path))])
         return True
     return table.pop(path[-1], None) is not None
 
@@ -463,6 +463,8 @@ def _value(text: str) -> Any:
 def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_none(item) for item in value]
     return value
 
 

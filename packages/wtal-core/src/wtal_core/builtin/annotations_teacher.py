@@ -31,8 +31,8 @@ class AnnotationsTeacher:
             raise ValueError("its segments are not annotated")
         middle = (edges[:-1] + edges[1:]) / 2
         targets = np.zeros((len(video.labels), len(middle)))
-        segments = sorted(zip(*video.segments, strict=True), key=lambda one: one[0])  # type: ignore[call-overload]
-        for label, start, end in segments:  # ambiguous intervals first, so that an instance within one counts
-            inside = (start <= middle) & (middle < end)
-            targets[slice(None) if label < 0 else label, inside] = np.nan if label < 0 else 1
+        label, start, end = video.segments.label, video.segments.start, video.segments.end
+        for n in np.argsort(label, kind="stable"):  # ambiguous intervals first, so that an instance within one counts
+            inside = (start[n] <= middle) & (middle < end[n])
+            targets[slice(None) if label[n] < 0 else label[n], inside] = np.nan if label[n] < 0 else 1
         return targets

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wtal_core.contracts import IntArray
-from wtal_core.errors import one_line
 from wtal_core.data.names import normal
+from wtal_core.errors import one_line
 
 
 class NpyFolder:

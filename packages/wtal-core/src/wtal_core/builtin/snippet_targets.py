@@ -51,7 +51,7 @@ class SnippetTargets:
         ValueError: the weight is negative.
     """
 
-    needs = ("snippet_logits", "background_logits", "targets.snippets")
+    needs = ("snippet_logits", "targets.snippets")
 
     def __init__(self, *, weight: float = 1.0) -> None:
         if not weight >= 0:

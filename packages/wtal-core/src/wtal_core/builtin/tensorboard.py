@@ -21,7 +21,7 @@ class TensorBoard:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ImportError("the tracker needs tensorboard: pip install 'wtal-core[tensorboard]'") from error
-        self._writer = SummaryWriter(str(directory / "tensorboard"))  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(directory / "tensorboard"))
 
     def stage(self, name: str) -> None:
         """Nothing to say: the name begins each scalar's."""
@@ -29,13 +29,13 @@ class TensorBoard:
     def metrics(self, name: str, iteration: int, values: Mapping[str, float]) -> None:
         """A scalar for each loss term."""
         for term, value in values.items():
-            self._writer.add_scalar(f"{name}/{term}", value, iteration)  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(f"{name}/{term}", value, iteration)
 
     def evaluation(self, values: Mapping[str, float]) -> None:
         """A scalar for each result."""
         for metric, value in values.items():
-            self._writer.add_scalar(metric, value)  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(metric, value)
 
     def close(self) -> None:
         """Write what is waiting."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()

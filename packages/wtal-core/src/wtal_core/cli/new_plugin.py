@@ -18,8 +18,8 @@ def command(
 
     Example: `wtal new-plugin wtal-power-mean --kind aggregator`
     """
-    from wtal_core.new_plugin import component_name, write_plugin
     from wtal_core.kinds import known_kind
+    from wtal_core.new_plugin import component_name, write_plugin
     from wtal_core.registry import discover
 
     known = known_kind(kind)

@@ -1,0 +1,1 @@
+"""The data of an experiment: videos, their names, their times, their features."""

@@ -30,7 +30,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from pluggy import HookspecMarker
@@ -98,7 +97,7 @@ def known_kind(text: str) -> Kind:
     return KINDS[name]
 
 
-def hookspecs() -> object:
+def hookspecs() -> type:
     """The specifications of all hooks: each takes nothing and returns a mapping of names to `module:attribute`."""
     mark = HookspecMarker("wtal")
 
@@ -110,4 +109,4 @@ def hookspecs() -> object:
         hook.__doc__ = f"Components of the kind {kind.name} (`wtal_core.kinds.{kind.identifier}`)."
         return mark(hook)
 
-    return SimpleNamespace(**{kind.hook: specification(kind) for kind in KINDS.values()})
+    return type("Hooks", (), {kind.hook: staticmethod(specification(kind)) for kind in KINDS.values()})

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from wtal_core import answers, binding, contracts
 from wtal_core.answers import require
 from wtal_core.contracts import ActivationMaps, Intervals
-from wtal_core.kinds import decoder
 from wtal_core.testing.trial import Example, Trial, clause, repeats
 
 
@@ -31,14 +30,9 @@ class Activation(Protocol):
 class Bound(binding.Bound):
     """An activation in its wrapper."""
 
-    def check(self, answer: Any, decoding: Any) -> None:  # type: ignore[override]
+    def check(self, answer: Any, decoding: Any) -> None:
         """Attention and response, (C, T) each."""
         maps(answer, decoding.class_scores.shape[1], decoding.features.shape[1])
-
-
-def rehearse(bound: Bound, decoding: decoder.Decoding) -> None:
-    """Try it on the decoding of a small example."""
-    bound(decoding)
 
 
 def maps(answer: Any, num_classes: int, snippets: int) -> None:

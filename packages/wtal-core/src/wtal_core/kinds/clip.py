@@ -37,7 +37,7 @@ class Bound(binding.Bound):
         super().__init__(made, component, given)
         self.contiguous = bool(getattr(made, "contiguous", False))
 
-    def check(self, answer: Any, length: int, _generator: Any) -> None:  # type: ignore[override]
+    def check(self, answer: Any, length: int, _generator: Any) -> None:
         """Rows in order."""
         rows(answer, length, self.contiguous)
 

@@ -148,16 +148,6 @@ def _refusable(call: Callable[..., Any], *arguments: Any) -> Any:
         raise
 
 
-def rehearse(bound: Bound, num_classes: int, counts: bool) -> Decoding:
-    """Try it on a small example, learning and reading; the decoding that it reads."""
-    features, labels = torch.rand(2, 6, bound.given["feature_dim"]), torch.eye(num_classes)[[0, -1]]
-    targets = Targets(labels, labels if counts else None)
-    bound.made.train()
-    bound.loss(bound(features, None, targets), targets)
-    bound.made.eval()
-    return bound(features[:1], None)  # type: ignore[no-any-return]
-
-
 def decoded(answer: Any, features: Tensor, mask: Tensor | None, num_classes: int) -> None:
     """Hold a decoding of features (B, T, D) under mask (B, T) against the contract."""
     B, T, _ = features.shape

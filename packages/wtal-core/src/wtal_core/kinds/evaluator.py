@@ -55,7 +55,7 @@ class Evaluator(Protocol):
 class Bound(binding.Bound):
     """An evaluator in its wrapper."""
 
-    def check(self, answer: Any, ground_truth: Any, _detections: Any, classes: Any, _scores: Any) -> None:  # type: ignore[override]
+    def check(self, answer: Any, ground_truth: Any, _detections: Any, classes: Any, _scores: Any) -> None:
         """Precisions (K, C) and (K,)."""
         verdict(answer, ground_truth, len(classes))
 

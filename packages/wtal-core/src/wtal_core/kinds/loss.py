@@ -8,15 +8,15 @@ from functools import partial
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from wtal_core import answers, binding, contracts
+from wtal_core import binding, contracts
 from wtal_core.answers import require
 from wtal_core.contracts import Batch, Targets
 from wtal_core.discovery import Component
 from wtal_core.errors import PluginError
 from wtal_core.kinds.activation import Decoded
-from wtal_core.kinds.decoder import loss_terms
+from wtal_core.kinds.decoder import OPTIONAL, loss_terms
 from wtal_core.testing.trial import Example, Trial, clause, same
 
 
@@ -108,7 +108,7 @@ def _form(trial: Trial, decoding: Decoded, batch: Batch) -> None:
     total = torch.stack(list(terms.values())).sum() if terms else torch.zeros(())
     if not total.requires_grad:  # nothing in this batch that it has a word about
         return
-    leaves = [decoding.features, decoding.attention, decoding.head_weight]
+    leaves = [part for part in (decoding.features, decoding.attention, decoding.head_weight) if part is not None]
     for gradient in torch.autograd.grad(total, leaves, allow_unused=True):
         require(gradient is None or bool(gradient.isfinite().all()), "Its gradient is not finite.")
 
@@ -148,16 +148,9 @@ def _hidden(trial: Trial, decoding: Decoded, batch: Batch) -> None:
 def _needs(trial: Trial, decoding: Decoded, batch: Batch) -> None:
     built = _build(trial, batch)
     needs = set(getattr(built, "needs", ()))
-    from wtal_core.kinds.decoder import OPTIONAL
-
-    fewer = decoding._replace(**{name: None for name in OPTIONAL if name not in needs})
+    fewer = decoding._replace(**dict.fromkeys([name for name in OPTIONAL if name not in needs]))  # type: ignore[arg-type]
     kept = {
         name: value for name, value in batch.targets._asdict().items() if name == "labels" or f"targets.{name}" in needs
     }
     terms = trial.call(built, decoding=fewer, batch=batch._replace(targets=Targets(**kept)))
     loss_terms(terms)
-
-
-def module_of(bound: Bound) -> nn.Module | None:
-    """The loss as a module, if it has something to learn."""
-    return bound.made if isinstance(bound.made, nn.Module) else None

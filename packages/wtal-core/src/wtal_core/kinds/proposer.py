@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from wtal_core import answers, binding, contracts
+from wtal_core import answers, binding
 from wtal_core.answers import require
 from wtal_core.contracts import Detections, FloatArray, Intervals, Prediction
 from wtal_core.kinds.suppressor import parts, rows
@@ -32,7 +32,7 @@ class Bound(binding.Bound):
 
     refusals = (ValueError,)
 
-    def check(self, answer: Any, prediction: Prediction, edges: FloatArray) -> None:  # type: ignore[override]
+    def check(self, answer: Any, prediction: Prediction, edges: FloatArray) -> None:
         """Intervals of known classes within the edges."""
         answers.intervals(answer, len(prediction.activation), edges[0], edges[-1], WITHIN)
 

@@ -31,7 +31,7 @@ class Bound(binding.Bound):
 
     refusals = (ValueError,)
 
-    def check(self, answer: Any, labels: FloatArray, batch_size: int, *_: int) -> None:  # type: ignore[override]
+    def check(self, answer: Any, labels: FloatArray, batch_size: int, *_: int) -> None:
         """Indices of videos."""
         indices(answer, len(labels), batch_size)
 

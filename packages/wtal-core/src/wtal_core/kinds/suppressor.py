@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wtal_core import answers, binding, contracts
 from wtal_core.answers import require
-from wtal_core.contracts import Detections, FloatArray, IntArray
+from wtal_core.contracts import FloatArray, IntArray
 from wtal_core.testing.trial import Example, Trial, clause, repeats
 
 
@@ -29,7 +29,7 @@ class Suppressor(Protocol):
 class Bound(binding.Bound):
     """A suppressor in its wrapper."""
 
-    def check(self, answer: Any, detections: contracts.Detections) -> None:  # type: ignore[override]
+    def check(self, answer: Any, detections: contracts.Detections) -> None:
         """As many classes as those given, within the same time."""
         kept(answer, detections)
 

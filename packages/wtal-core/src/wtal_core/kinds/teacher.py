@@ -42,7 +42,7 @@ class Bound(binding.Bound):
         super().__init__(made, component, given)
         self.full_supervision = bool(getattr(made, "full_supervision", False))
 
-    def check(self, answer: Any, _prediction: Any, _detections: Any, edges: FloatArray, video: TrainingVideo) -> None:  # type: ignore[override]
+    def check(self, answer: Any, _prediction: Any, _detections: Any, edges: FloatArray, video: TrainingVideo) -> None:
         """Targets of every class and snippet."""
         targets(answer, len(video.labels), len(edges) - 1)
 

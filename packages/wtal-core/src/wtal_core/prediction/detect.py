@@ -41,7 +41,7 @@ def localize(
     settings: config.Localization,
     registry: Registry,
 ) -> Localized:
-    """Fuse the streams of each video, propose intervals, clip them to the video and suppress repetitions. Needs no model.
+    """Fuse the streams of each video, propose intervals, clip them to the video, suppress repetitions; without a model.
 
     Raises:
         PluginError: a component fails on a video, or what it answers breaks its contract.

@@ -52,13 +52,13 @@ def predict_videos(
         PluginError: a component fails on a video, or what it answers breaks its contract.
     """
     activation, clip = registry.build("activation", settings.activation), registry.build("clip", settings.clip)
-    predictions = {}
+    predictions: dict[str, list[StreamPrediction]] = {}
     for video in videos:
         predictions[video.name] = []
         for stream, members in models.items():
             with during(f"fails on video {video.name!r}, stream {stream!r}"):
                 rows = clip(dataset.length(video, stream), np.random.default_rng(0))
-                _require_even(rows, dataset.length(video, stream), clip.component.name)
+                require_even(rows, dataset.length(video, stream), clip.component.name)
                 features = dataset.read(video, stream)
                 shown = features if len(rows) == len(features) and (np.diff(rows) == 1).all() else features[rows]
                 predictions[video.name].append(average([predict(model, activation, shown) for model in members]))
@@ -71,13 +71,13 @@ def predict(model: StreamModel, activation: Activation, features: NDArray[np.flo
     given = torch.from_numpy(features).unsqueeze(0).to(model.mean.device)
     # The graph is kept: gradient maps differentiate the logits with respect to what was pooled.
     decoding = model(model.standardized(given))
-    maps = activation(decoding)
+    attention, response = activation(decoding)
     scores = decoding.class_scores[0].detach().cpu().numpy()
     return StreamPrediction(
-        _stored(maps.attention if hasattr(maps, "attention") else maps[0]),
-        _stored(maps.response if hasattr(maps, "response") else maps[1]),
+        _stored(attention),
+        _stored(response),
         _stored(scores),
-        None if decoding.intervals is None else Intervals(*_fields(decoding.intervals)),
+        None if decoding.intervals is None else _rounded(decoding.intervals),
         _assemblies(decoding),
     )
 
@@ -86,11 +86,13 @@ def average(several: Sequence[StreamPrediction]) -> StreamPrediction:
     """The mean of several models' predictions; their intervals side by side, each with its share of the score."""
     if len(several) == 1:
         return several[0]
-    mean = [_stored(np.mean([getattr(one, name) for one in several], axis=0)) for name in StreamPrediction._fields[:3]]
+    attention, response, scores = (
+        _stored(np.mean([getattr(one, name) for one in several], axis=0)) for name in StreamPrediction._fields[:3]
+    )
     together = joined([one.intervals for one in several], [1 / len(several)] * len(several))
     assemblies = [one.assemblies for one in several if one.assemblies is not None]
     side_by_side = Assemblies(*map(np.concatenate, zip(*assemblies, strict=True))) if assemblies else None
-    return StreamPrediction(*mean, together, side_by_side)
+    return StreamPrediction(attention, response, scores, together, side_by_side)
 
 
 def joined(several: Sequence[Intervals | None], weights: Sequence[float]) -> Intervals | None:
@@ -108,12 +110,16 @@ def _assemblies(decoding: Decoding) -> Assemblies | None:
     return Assemblies(*(_stored(part[0].detach().cpu().numpy()) for part in (decoding.attention, probabilities)))
 
 
-def _fields(intervals: Intervals) -> list[NDArray[np.generic]]:
-    return [intervals.label, *(_stored(part) for part in (intervals.start, intervals.end, intervals.score))]
+def _rounded(own: Intervals) -> Intervals:
+    return Intervals(own.label, _stored(own.start), _stored(own.end), _stored(own.score))
 
 
-def _require_even(rows: IntArray, length: int, name: str) -> None:
-    """In testing the rows of a clip stand for equal parts of the video, or nobody could say when things happen."""
+def require_even(rows: IntArray, length: int, name: str) -> None:
+    """Hold the rows of a clip in testing, which stand for equal parts of the video: else nobody knows when things are.
+
+    Raises:
+        PluginError: a row lies outside its part.
+    """
     parts = np.arange(len(rows)) * length / len(rows)
     if (rows < 0).any() or (rows < np.floor(parts)).any() or (rows > parts + length / len(rows)).any():
         raise PluginError(
@@ -123,5 +129,5 @@ def _require_even(rows: IntArray, length: int, name: str) -> None:
 
 
 def _stored(array: NDArray[np.generic]) -> FloatArray:
-    """Rounded to float32, in which models compute and predictions are kept, so that a stored one gives the same bytes."""
+    """Rounded to float32, in which models compute and predictions are kept: a stored one gives the same bytes."""
     return np.asarray(array).astype(np.float32).astype(np.float64)

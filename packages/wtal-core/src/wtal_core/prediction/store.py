@@ -1,7 +1,7 @@
 """Predictions on disk: what the trained models say of a subset, so that localization can be repeated without them.
 
-One HDF5 file, `/VIDEO/STREAM/{attention,response,class_scores}` in float32, with `intervals` and `assemblies` where there
-are some. Its `key` says what it was made with; with another key the file is stale.
+One HDF5 file, `/VIDEO/STREAM/{attention,response,class_scores}` in float32, with `intervals` and `assemblies` where
+there are some. Its `key` says what it was made with; with another key the file is stale.
 """
 
 from __future__ import annotations

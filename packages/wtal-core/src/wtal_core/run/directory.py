@@ -5,7 +5,7 @@
 - `metrics.jsonl`: losses, one line per `training.loop.LOG_EVERY` iterations and model
 - `checkpoints/STREAM.safetensors`: weights, feature statistics, optimiser
 - `predictions/SUBSET.h5`: what the models say of each video, so that localizing again needs no network
-- `stages.json`: of an experiment of several stages, what each one was taught and took over
+- `stages.json`: where there are several stages or a teacher, who taught each one and what it did not take over
 - `detections.json`: intervals of the test subset, in ActivityNet's format
 - `classification.json`: video-level class scores of the test subset, in ActivityNet's format
 - `evaluation.json`: what the evaluators say of both

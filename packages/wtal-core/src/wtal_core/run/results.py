@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
+from wtal_core import config
 from wtal_core.contracts import Detections, FloatArray
 from wtal_core.errors import RunError
 from wtal_core.files import write
@@ -43,8 +44,13 @@ def read_localized(folder: Path, videos: Sequence[str], classes: Sequence[str]) 
     )
 
 
-def record_stage(path: Path, number: int, record: Mapping[str, Any]) -> None:
+def record_stage(path: Path, settings: config.StageSettings, fresh: Mapping[str, Sequence[str]]) -> None:
     """Put what a stage was taught and took over into `stages.json`.
+
+    Args:
+        path: the file.
+        settings: of the stage.
+        fresh: of each model that was trained now, the parameters that it did not take over from its predecessor.
 
     Raises:
         RunError: the file cannot be read or written.
@@ -52,9 +58,10 @@ def record_stage(path: Path, number: int, record: Mapping[str, Any]) -> None:
     known: dict[str, Any] = {}
     if path.exists():
         known = msgspec.convert(read_json(path, RunError), dict[str, Any])
-    before = known.get(f"stage-{number}", {})
-    merged = {**record, "fresh": {**before.get("fresh", {}), **record["fresh"]}}
-    write(path, json.dumps({**known, f"stage-{number}": merged}, indent=1) + "\n")
+    name, stage = f"stage-{settings.number}", settings.stage
+    told = {**known.get(name, {}).get("fresh", {}), **fresh}
+    known[name] = {"teacher": stage.teacher, "models": stage.models, "start": stage.start, "fresh": told}
+    write(path, json.dumps(known, indent=1) + "\n")
 
 
 def write_detections(path: Path, detections: Mapping[str, Detections], classes: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,7 +47,7 @@ def train(run: Run, progress: Progress = SILENT) -> None:
         RunError: another process holds the run, a metric cannot be written, or as `training.loop.train`.
     """
     with taking(run.path), tracking(run) as trackers:
-        if all(_reached(run, *key) >= settings.training.iterations for settings, *key in _models(run)):
+        if not any(_unfinished(run, settings) for settings in config.stages(run.experiment)):
             return
         moments = _surveyed(run, progress)
         for settings in config.stages(run.experiment):
@@ -60,18 +61,14 @@ def _train_stage(
     trackers: Sequence[Tracker],
     progress: Progress,
 ) -> None:
-    unfinished = [
-        (member, stream)
-        for one, number, member, stream in _models(run)
-        if number == settings.number and _reached(run, number, member, stream) < one.training.iterations
-    ]
+    unfinished = _unfinished(run, settings)
     if not unfinished:
         return
     lessons = _taught(run, settings, progress)
-    record = {"teacher": settings.stage.teacher, "models": settings.stage.models, "fresh": {}}
+    fresh: dict[str, list[str]] = {}  # of each model, the parameters that it did not take over
+    log = run.path / "metrics.jsonl"
     for member, stream in unfinished:
         name = run.model_name(settings.number, member, stream)
-        log = run.path / "metrics.jsonl"
         metrics.cut(log, name, _reached(run, settings.number, member, stream))
         advance = progress.stage(f"train {name}", settings.training.iterations)
         for tracker in trackers:
@@ -83,12 +80,10 @@ def _train_stage(
                 tracker.metrics(name, iteration, terms)
             advance(iteration, f"loss {terms['loss']:.4f}")
 
-        def fresh(names: list[str], name: str = name) -> None:
-            record["fresh"][name] = names  # type: ignore[index]
-
-        train_model(_task(run, settings, member, stream, lessons), moments.get(stream), report, fresh)
-        if len(run.experiment.stages) > 1:
-            results.record_stage(run.path / "stages.json", settings.number, record)
+        task = _task(run, settings, member, stream, lessons)
+        train_model(task, moments[stream], report, partial(fresh.__setitem__, name))
+    if len(run.experiment.stages) > 1 or settings.stage.teacher is not None:
+        results.record_stage(run.path / "stages.json", settings, fresh)
 
 
 def _task(
@@ -111,11 +106,13 @@ def _task(
     )
 
 
-def _models(run: Run) -> Iterator[tuple[config.StageSettings, int, int, str]]:
-    """Every model of a run: its stage's settings, and what names it."""
-    for settings in config.stages(run.experiment):
-        for member, stream in itertools.product(range(settings.stage.models), run.dataset.streams):
-            yield settings, settings.number, member, stream
+def _unfinished(run: Run, settings: config.StageSettings) -> list[tuple[int, str]]:
+    """The models of a stage that are not trained to the end: number and stream."""
+    return [
+        (member, stream)
+        for member, stream in itertools.product(range(settings.stage.models), run.dataset.streams)
+        if _reached(run, settings.number, member, stream) < settings.training.iterations
+    ]
 
 
 def _reached(run: Run, stage: int, member: int, stream: str) -> int:

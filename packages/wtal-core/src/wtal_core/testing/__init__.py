@@ -13,8 +13,8 @@ smallest of its inputs that shows it. A clause that a component cannot promise i
 and is then shown as skipped: `waive={"classes": "suppresses across classes"}`. `check(kind, make)` tries all of them
 outside pytest.
 
-`tmp_plugin` installs a component under a name for a while, so that an experiment can use it; `no_strange_plugins` leaves
-only the plugins of the distributions named.
+`tmp_plugin` installs a component under a name for a while, so that an experiment can use it;
+`no_strange_plugins` leaves only the plugins of the distributions named.
 """
 
 from wtal_core.answers import ContractError

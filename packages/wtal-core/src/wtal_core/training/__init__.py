@@ -1,0 +1,1 @@
+"""Learning: batches, the loop, checkpoints."""
