@@ -82,17 +82,31 @@ def test_a_mark_where_files_were_joined(write):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"results": {"a": [1],\n "b": [], "a": []}}', "the key 'a' comes twice in `results` (line 1, byte 14 and line 2, byte 11): join them or remove one"),
-        ('{"results": {"a": [], "\\u0061": []}}', "the key 'a' comes twice in `results` (line 1, byte 14 and line 1, byte 23): join them or remove one"),
-        ('{"results": {}, "results": {}}', "the key 'results' comes twice (line 1, byte 2 and line 1, byte 17): join them or remove one"),
-        ('{"results": {}, "x": {"k": 1, "k": 2}}', "the key 'k' comes twice in `x` (line 1, byte 23 and line 1, byte 31): join them or remove one"),
+        (
+            '{"results": {"a": [1],\n "b": [], "a": []}}',
+            "the key 'a' comes twice in `results` (line 1, byte 14 and line 2, byte 11): join them or remove one",
+        ),
+        (
+            '{"results": {"a": [], "\\u0061": []}}',
+            "the key 'a' comes twice in `results` (line 1, byte 14 and line 1, byte 23): join them or remove one",
+        ),
+        (
+            '{"results": {}, "results": {}}',
+            "the key 'results' comes twice (line 1, byte 2 and line 1, byte 17): join them or remove one",
+        ),
+        (
+            '{"results": {}, "x": {"k": 1, "k": 2}}',
+            "the key 'k' comes twice in `x` (line 1, byte 23 and line 1, byte 31): join them or remove one",
+        ),
         (
             '{"results": {"a": [{"label": "run", "score": 1, "score": 2, "segment": [0, 1]}]}}',
-            "the key 'score' comes twice in `results['a'][0]` (line 1, byte 37 and line 1, byte 49): join them or remove one",
+            "the key 'score' comes twice in `results['a'][0]` (line 1, byte 37 and line 1, byte 49): "
+            "join them or remove one",
         ),
         (
             '{"results": {"a\\u003a": [{"label": "a\\u003a", "score": 1, "score": 2, "segment": [0, 1]}]}}',
-            "the key 'score' comes twice in `results['a:'][0]` (line 1, byte 47 and line 1, byte 59): join them or remove one",
+            "the key 'score' comes twice in `results['a:'][0]` (line 1, byte 47 and line 1, byte 59): "
+            "join them or remove one",
         ),
         (
             '{"results": {"a": [], "a ": []}}',
@@ -100,7 +114,7 @@ def test_a_mark_where_files_were_joined(write):
             "(line 1, byte 14 and line 1, byte 23): join them or rename one",
         ),
     ],
-)  # fmt: skip
+)
 def test_keys_that_come_twice(write, content, message):
     path = write("d.json", content)
     refused(f"{path}: {message}", read_detections, path)
@@ -109,7 +123,9 @@ def test_keys_that_come_twice(write, content, message):
 @pytest.mark.parametrize("inside", ['"subset": "test", "subset": "test"', '"subset": "train", "annotations": []'])
 def test_keys_that_come_twice_in_ground_truth(write, inside):
     path = write("g.json", f'{{"database": {{"a": {{"annotations": [], "subset": "x", {inside}}}}}}}')
-    with pytest.raises(InputError, match=r"^.*: the key '(subset|annotations)' comes twice in `database\['a'\]` \(line 1, "):
+    with pytest.raises(
+        InputError, match=r"^.*: the key '(subset|annotations)' comes twice in `database\['a'\]` \(line 1, "
+    ):
         read_ground_truth(path)
 
 
@@ -118,7 +134,9 @@ values = st.recursive(
     st.sampled_from(['"x"', '":"', "1", "null", '"\\u003a"']),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3).map(lambda v: f"[{','.join(v)}]"),
-        st.lists(st.tuples(keys, inner), max_size=3).map(lambda kv: "{%s}" % ",".join(f'"{k}": {v}' for k, v in kv)),
+        st.lists(st.tuples(keys, inner), max_size=3).map(
+            lambda pairs: "{" + ",".join(f'"{key}": {value}' for key, value in pairs) + "}"
+        ),
     ),
     max_leaves=8,
 )
@@ -127,9 +145,10 @@ values = st.recursive(
 @settings(max_examples=200, deadline=None)
 @given(extra=values, count=st.integers(0, 2), key=keys)
 def test_no_key_that_comes_twice_is_overlooked(tmp_path_factory, extra, count, key):
-    row = '{"label": "run", "segment": [0, 1], "score": 1, "more": %s}' % extra
+    row = f'{{"label": "run", "segment": [0, 1], "score": 1, "more": {extra}}}'
     rows = ",".join([row] * count)
-    text = '{"results": {"v": [%s], "w": [{"label": ":", "segment": [0, 1], "score": 1}]}, "%s": %s}' % (rows, key, extra)
+    other = '[{"label": ":", "segment": [0, 1], "score": 1}]'
+    text = f'{{"results": {{"v": [{rows}], "w": {other}}}, "{key}": {extra}}}'
     twice = []
 
     def pairs(found):
@@ -149,8 +168,11 @@ def test_no_key_that_comes_twice_is_overlooked(tmp_path_factory, extra, count, k
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (json.dumps({"results": {"a": [{**ROW, "score": 10**400}]}}), "Number out of range - at `results['a'][0].score`"),
-        ('{"results": ' + "[" * 200000, "arrays and objects nested more than 500 deep (line 1, byte 513)"),
+        (
+            json.dumps({"results": {"a": [{**ROW, "score": 10**400}]}}),
+            "Number out of range - at `results['a'][0].score`",
+        ),
+        ('{"results": {"a": ' + "[" * 200000, "arrays and objects nested more than 500 deep (line 1, byte 517)"),
         ('{"results": {"a": [{"label": "run", "x": ' + "[" * 200000 + "]" * 200000 + "}]}}", None),
         ('{"results": {"a": [{"label": "\\ud800"}]}}', None),
     ],
@@ -190,7 +212,7 @@ def test_an_instance_without_segment(write):
 
 
 def test_ambiguous_is_never_a_class(write):
-    rows = 'video,label,start,end\na,run,0,1\na,Ambiguous ,2,3\na,ambiguous,4,5\n'
+    rows = "video,label,start,end\na,run,0,1\na,Ambiguous ,2,3\na,ambiguous,4,5\n"
     truth = read_ground_truth(write("g.csv", rows))
     assert truth.classes == ("ambiguous", "run")
     assert truth.videos["a"].label.tolist() == [1, AMBIGUOUS, 0]
@@ -297,11 +319,21 @@ def test_known_names_of_columns(write, header):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("video,class,start,end", "no column label in the header 'video,class,start,end'; 'class' looks like label: call it label"),
-        ("video;label;start;end", "no column video, label, start, end in the header 'video;label;start;end'; it is parted by ';': part it by commas"),
-        ("video,label,t-start,t_start,end", "the columns 't-start' and 't_start' could each be start: name the others otherwise"),
+        (
+            "video,class,start,end",
+            "no column label in the header 'video,class,start,end'; 'class' looks like label: call it label",
+        ),
+        (
+            "video;label;start;end",
+            "no column video, label, start, end in the header 'video;label;start;end'; it is parted by "
+            "';': part it by commas",
+        ),
+        (
+            "video,label,t-start,t_start,end",
+            "the columns 't-start' and 't_start' could each be start: name the others otherwise",
+        ),
     ],
-)  # fmt: skip
+)
 def test_odd_headers(write, header, message):
     path = write("g.csv", f"{header}\n")
     refused(f"{path}: {message}", read_ground_truth, path)
