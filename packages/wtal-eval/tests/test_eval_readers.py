@@ -82,7 +82,7 @@ def detection(**change):
         (detection(score=float("nan")), "results['a'][0].score is NaN (line 1, byte 65): give a number"),
         (
             detection(segment=[0, float("-inf")]),
-            "results['a'][0].segment[1] is -Infinity (line 1, byte 51): give a number",
+            "results['a'][0].segment[1] is -Infinity (line 1, byte 52): give a number",
         ),
         (
             {"database": {}},

@@ -256,16 +256,16 @@ def test_names_meet_in_one_form(write):
     truth = read_ground_truth(write("g.csv", f"video,label,start,end\n{composed},jump,0,10\n{composed},jump ,20,30\n"))
     assert truth.classes == ("jump",)
     assert truth.notes == (
-        "1 label spelled in several ways, each taken for one (white space at the ends and Unicode forms do not count): "
-        "'jump' and 'jump '",
+        "1 label spelled in several ways, each taken for one (white space at the ends and Unicode forms do not "
+        "count): 'jump' and 'jump '",
     )
     rows = [{"label": " jump", "segment": [0, 10], "score": 1}, {"label": "jump", "segment": [20, 30], "score": 1}]
     found = read_detections(write("d.json", json.dumps({"results": {decomposed + " ": rows}})))
     assert evaluate(truth, found, tiou_thresholds=0.5).mean_ap.tolist() == [1.0]
     one = Segments([0], [0.0], [1.0])
     refused(
-        "ground truth: 'a' and 'a ' are one name (white space at the ends and Unicode forms do not count): rename or join "
-        "the two videos",
+        "ground truth: 'a' and 'a ' are one name (white space at the ends and Unicode forms do not count): rename or "
+        "join the two videos",
         lambda: match({"a": one, "a ": one}, {}, ["run"], PROTOCOLS["activitynet"]),
     )
 
