@@ -279,8 +279,8 @@ def test_what_nearly_meets_is_said(write):
     result = match(truth, arrays(["a", "v_b", "test/C.mp4"]), ["run"], PROTOCOLS["activitynet"], [0.5])
     assert result.notes == (
         "2 detections in 2 videos without ground truth count as false: test/C.mp4, v_b; 2 of them nearly meet a name "
-        "('test/C.mp4' and 'c'; apart in a folder before it, a suffix such as .mp4, a prefix v_, upper and lower case): "
-        "spell them alike in both files",
+        "('test/C.mp4' and 'c'; apart in a folder before it, a suffix such as .mp4, a prefix v_, upper and lower "
+        "case): spell them alike in both files",
     )
     refused(
         "none of the 1 video of the detections is in the ground truth, which has others, e.g. 'v_a' and 'a': 1 of them "
@@ -288,8 +288,8 @@ def test_what_nearly_meets_is_said(write):
         lambda: match(truth, arrays(["v_a"]), ["run"], PROTOCOLS["activitynet"]),
     )
     refused(
-        "the ground truth has none of the 1 label of the detections, but others, e.g. 'Run' and 'run': 1 of them nearly "
-        "meets a name ('Run' and 'run'; apart in upper and lower case): spell them alike in both files",
+        "the ground truth has none of the 1 label of the detections, but others, e.g. 'Run' and 'run': 1 of them "
+        "nearly meets a name ('Run' and 'run'; apart in upper and lower case): spell them alike in both files",
         lambda: evaluate(TRUTH, {"results": {"a": [{**ROW, "label": "Run"}]}}),
     )
 
