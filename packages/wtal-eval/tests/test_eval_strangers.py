@@ -270,6 +270,14 @@ def test_names_meet_in_one_form(write):
     )
 
 
+def test_names_are_strings():
+    one = {"a": Segments([0], [0.0], [1.0])}
+    with pytest.raises(TypeError, match=r"^classes: the name of a class must be a string, not 1$"):
+        match(one, {}, [1], PROTOCOLS["thumos14"])
+    with pytest.raises(TypeError, match=r"^ground truth: the name of a video must be a string, not 1$"):
+        match({1: one["a"]}, {}, ["run"], PROTOCOLS["thumos14"])
+
+
 def arrays(videos):
     return {name: Detections([0], [0.0], [10.0], [0.9]) for name in videos}
 
