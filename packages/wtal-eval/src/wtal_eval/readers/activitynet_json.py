@@ -24,7 +24,6 @@ from ..dataset import DetectionSet, GroundTruth, choose_subset, ground_truth_by_
 from ..evaluation import counted, named
 from ..intervals import Detections, FloatArray, InputError
 from ..text import finite, read_bytes
-from .json_scan import fault
 
 GROUND_TRUTH_KEY = "database"
 DETECTIONS_KEY = "results"
@@ -231,9 +230,14 @@ class _File:
         return b"\\" in self._content and (b"\\u003a" in self._content or b"\\u003A" in self._content)
 
     def _walk(self) -> None:
-        if not self._is_sound and (found := fault(self._content, self._key)):
+        if not self._is_sound and (found := self._fault()):
             raise InputError(f"{self._where}: {found}")
         self._is_sound = True
+
+    def _fault(self) -> str | None:
+        from .json_scan import fault  # rarely needed
+
+        return fault(self._content, self._key)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -246,7 +250,7 @@ class _File:
                     message += f", but it has `{other}`: detections come first, ground truth second"
             raise InputError(f"{self._where}: {message}") from None
         except (msgspec.DecodeError, RecursionError) as error:
-            message = fault(self._content, self._key) or str(error)
+            message = self._fault() or str(error)
             if isinstance(error, msgspec.DecodeError) and "(" not in message:
                 message += f" (byte {len(self._content)})"
             raise InputError(f"{self._where}: {message}") from None
