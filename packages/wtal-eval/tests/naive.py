@@ -137,6 +137,9 @@ def classification(ground_truth, detections, classes):
         }
         positive = {v for v, found in ground_truth.items() if any(c == label for c, _, _ in found)}
         total, recall_before = 0.0, 0.0
+        if set(scores.values()) == {-math.inf}:
+            row.append(0.0 if positive else NAN)
+            continue
         for threshold in sorted(set(scores.values()), reverse=True):
             admitted = {v for v, score in scores.items() if score >= threshold}
             if positive:

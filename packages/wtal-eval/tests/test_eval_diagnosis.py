@@ -86,14 +86,14 @@ def test_all_instances_together_score_the_map():
     assert result.by_count[0].missed == pytest.approx(1 / 3, abs=1e-15)
 
 
-def test_nothing_to_diagnose():
-    result = diagnose(matched({}, {}))
+def test_a_bucket_without_instances_has_no_figures():
+    result = diagnose(matched({"a": [(0, 0.0, 10.0)]}, {}))
     assert result.counts == dict.fromkeys(KINDS, 0)
-    assert result.by_length == ()
-    assert all(np.isnan(bucket.missed) for bucket in result.by_count)
+    assert [bucket.missed for bucket in result.by_count] == pytest.approx([1.0, *[np.nan] * 4], nan_ok=True)
+    assert [bucket.mean_ap for bucket in result.by_count] == pytest.approx([0.0, *[np.nan] * 4], nan_ok=True)
 
 
 def test_threshold_must_have_been_matched():
     message = "the diagnosis needs tIoU 0.75, but only 0.5 were evaluated"
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
-        diagnose(matched({}, {}), 0.75)
+        diagnose(matched({"a": [(0, 0.0, 10.0)]}, {}), 0.75)

@@ -14,17 +14,15 @@ THRESHOLDS = (0.0, 0.25, 0.3, 0.5, 1.0)
 
 times = st.integers(0, 8).map(lambda k: k / 4)  # a coarse grid: equal tIoU, zero lengths and duplicates are common
 spans = st.tuples(times, times).map(sorted)
-videos = st.sampled_from(["a", "b", "c", "d"])
-ground_truths = st.dictionaries(
-    st.sampled_from(["a", "b", "c"]),
-    st.lists(st.tuples(st.integers(-1, 1), spans).map(lambda x: (x[0], *x[1])), max_size=6),
+instances = st.lists(st.tuples(st.integers(-1, 1), spans).map(lambda x: (x[0], *x[1])), max_size=6)
+found = st.lists(
+    st.tuples(st.integers(0, 2), spans, st.integers(0, 3).map(float)).map(lambda x: (x[0], *x[1], x[2])), max_size=8
 )
-detection_sets = st.dictionaries(
-    videos,
-    st.lists(
-        st.tuples(st.integers(0, 2), spans, st.integers(0, 3).map(float)).map(lambda x: (x[0], *x[1], x[2])), max_size=8
-    ),
+# Both know the video "a", and some video has an instance: else there is nothing to score, which is refused.
+ground_truths = st.fixed_dictionaries({"a": instances}, optional={"b": instances, "c": instances}).filter(
+    lambda videos: any(label >= 0 for rows in videos.values() for label, _, _ in rows)
 )
+detection_sets = st.fixed_dictionaries({"a": found}, optional=dict.fromkeys("bcd", found))
 
 
 def arrays(kind, videos):
@@ -153,10 +151,16 @@ def test_class_without_detection_counts_zero_and_class_without_ground_truth_does
 
 @pytest.mark.parametrize("component", [ActivityNet(), Thumos14(), Thumos14ElevenPoint(), Classification()])
 def test_nothing_to_score(component):
-    empty = component({}, {}, ())
-    assert empty.average_precision.shape == (len(empty.tiou_thresholds), 0)
-    assert (empty.mean_ap == 0).all()
+    one = {"a": Detections([0], [0.0], [1.0], [0.5])}
+    for empty in ({}, {"a": Segments([], [], [])}, {"a": Segments([-1], [0.0], [1.0])}):
+        message = (
+            f"the ground truth has {len(empty)} video{'' if empty else 's'} and no instance of any class, so there is "
+            "nothing to score: choose a subset with annotations, or exclude fewer videos"
+        )
+        with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+            component(empty, one, ["jump"])
     silent = component({"a": Segments([0], [0.0], [1.0])}, {"a": Detections([], [], [], [])}, ["jump"])
+    assert silent.mean_ap.tolist() == [0.0] * len(silent.tiou_thresholds)
     assert silent.notes == ("no detection to score: every average precision is 0",)
 
 

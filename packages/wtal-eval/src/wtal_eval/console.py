@@ -30,7 +30,8 @@ def show(text: str, stream: TextIO | None) -> None:
     if stream is None:
         return
     try:
-        stream.write(text)
+        if text:
+            stream.write(text)
         stream.flush()
     except OSError:
         _let_go(stream)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 import sys
 from collections.abc import Iterable, Mapping
@@ -99,7 +98,7 @@ def write(contents: Mapping[Target, bytes]) -> None:
     try:
         for each, content in contents.items():
             if each.regular and isinstance(each.place, Path):
-                partials[each.place] = each.place.with_name(f".partial-{secrets.token_hex(8)}")
+                partials[each.place] = each.place.with_name(f".partial-{os.urandom(8).hex()}")
                 _write_beside(each.place, partials[each.place], content)
         for each, content in contents.items():
             if not each.regular:

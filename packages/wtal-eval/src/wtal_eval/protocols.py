@@ -261,6 +261,8 @@ def meeting(
     """Ground truth and detections under the names by which they meet; errors as `match`."""
     spelled: dict[str, str] = {}
     for name in classes:
+        if not isinstance(name, str):
+            raise TypeError(f"classes: the name of a class must be a string, not {name!r}")
         if as_met(name) in spelled:
             raise InputError(f"classes: {one_name(spelled[as_met(name)], name)}: name it once")
         spelled[as_met(name)] = name
