@@ -110,11 +110,11 @@ def test_leading_dimensions_are_rows(shape, device, random):
     torch.testing.assert_close(pooled.reshape(-1, 4), torch.stack(rows))
 
 
-@pytest.mark.parametrize("shape", [(2, 1, 5, 4), (1, 5, 4), (5, 4), (2, 3, 5, 4)])
+@pytest.mark.parametrize("shape", [(2, 1, 5, 4), (1, 1, 5, 4), (1, 5, 4), (5, 4), (2, 3, 5, 4)])
 def test_leading_dimensions_broadcast(shape, random):
     x = torch.randn(shape, dtype=float64, generator=random, requires_grad=True)
     p = torch.rand(2, 3, 5, dtype=float64, generator=random, requires_grad=True)
-    mask = torch.rand(3, 5, generator=random) < 0.7
+    mask = torch.rand(1, 3, 5, generator=random) < 0.7
     expected = (weights(p, mask).unsqueeze(-1) * x).sum(-2)
     torch.testing.assert_close(wa.marginalized_average(x, p, mask), expected)
     assert torch.autograd.gradcheck(lambda x, p: wa.marginalized_average(x, p, mask), (x, p))

@@ -16,7 +16,7 @@ from wtal_aggregators import _compiled, _quadrature
 from wtal_aggregators._arguments import check_attention, check_pooling, check_probabilities
 from wtal_aggregators._compiled import cast
 from wtal_aggregators._eager import autocasts, constant_when_compiled, dispatch_modes, is_eager, keeps_tensors_plain
-from wtal_aggregators.pooling import LinearAggregator, weighted_sum, zero_padding
+from wtal_aggregators.pooling import LinearAggregator, sum_under, zero_padding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,26 +28,28 @@ def marginalized_average(
     """The expected mean of a random subset of snippets, snippet t being in it with probability attention[t].
 
     MAAN equation 2, E[sum_t z_t x_t / sum_t z_t] with z_t ~ Bernoulli(p_t), where the empty subset counts as zero.
-    The leading dimensions broadcast; several attentions over one sequence, features (..., 1, T, D), attention
-    (..., S, T) and mask (..., 1, T), cost one matrix product and no copy.
+    The leading dimensions broadcast. Attention with as many dimensions as the features, (..., S, T), is S attentions
+    over each sequence, pooled to (..., S, D): one matrix product, and no copy of the features.
 
     Args:
         features: (..., T, D), floating point. Padding may hold any value that is finite, under autocast in its dtype.
-        attention: (..., T) in [0, 1], floating point. Padding may hold anything.
-        mask: (..., T) bool, True on real snippets; None if all are.
+        attention: (..., T) or (..., S, T) in [0, 1], floating point. Padding may hold anything.
+        mask: (..., T) bool, True on real snippets, which may lie anywhere; None if all are real. With one dimension
+            less than the attention it is the same for all S.
         validate: Also look at the attention's values: for eager calls, as it waits for a GPU and no compiled graph or
             transform can. Without it attention outside [0, 1] gives its own row numbers that mean nothing, or NaN.
 
     Returns:
-        (..., D) in the features' dtype, under autocast in torch.matmul's. Zero where no snippet is real or attended.
-        The weights are rounded to that dtype first: bfloat16 moves a mean by up to 0.4 %, and float16 loses digits of
-        weights below 6e-5, as 16,000 attended snippets have, and all below 3e-8; give such features as float32.
+        (..., D) or (..., S, D) in the features' dtype, under autocast in torch.matmul's. Zero where no snippet is real
+        or attended. The weights are rounded to that dtype first: bfloat16 moves a mean by up to 0.4 %, and float16
+        loses digits of weights below 6e-5, as 16,000 attended snippets have, and all below 3e-8; give such features as
+        float32.
 
     Raises:
         ValueError: If the shapes do not fit, or `validate` finds attention outside [0, 1].
         TypeError: If features or attention are not floating point, or the mask is not bool.
     """
-    check_pooling(features, attention, mask)
+    features, mask = check_pooling(features, attention, mask)
     if validate:
         check_probabilities(attention, mask)
     p = zero_padding(attention, mask)
@@ -55,7 +57,7 @@ def marginalized_average(
     if way is not _TRANSPARENT and p.shape == features.shape[:-1] and not autocasts(features):
         pooled: Tensor = _Average.apply(features, p, mask, way)  # type: ignore[no-untyped-call]
         return pooled
-    return weighted_sum(features, zero_padding(_coefficients(p), mask))
+    return sum_under(features, zero_padding(_coefficients(p), mask))
 
 
 def marginalized_average_coefficients(
@@ -68,7 +70,8 @@ def marginalized_average_coefficients(
 
     Args:
         attention: (..., T) in [0, 1], floating point. Padding may hold anything.
-        mask: (..., T) bool, True on real snippets; None if all are.
+        mask: (..., T) bool, True on real snippets; None if all are. With one dimension less than attention (..., S, T)
+            it is the same for all S.
         validate: Also look at the attention's values: for eager calls, as it waits for a GPU and no compiled graph or
             transform can. Without it attention outside [0, 1] gives its own row numbers that mean nothing, or NaN.
 
@@ -79,7 +82,8 @@ def marginalized_average_coefficients(
         ValueError: If the mask does not fit the attention, or `validate` finds attention outside [0, 1].
         TypeError: If the attention is not floating point, or the mask is not bool.
     """
-    return zero_padding(_coefficients(_probabilities(attention, mask, validate)), mask)
+    p, mask = _probabilities(attention, mask, validate)
+    return zero_padding(_coefficients(p), mask)
 
 
 def marginalized_average_factors(attention: Tensor, mask: Tensor | None = None, *, validate: bool = False) -> Tensor:
@@ -95,7 +99,8 @@ def marginalized_average_factors(attention: Tensor, mask: Tensor | None = None, 
 
     Args:
         attention: (..., T) in [0, 1], floating point. Padding may hold anything.
-        mask: (..., T) bool, True on real snippets; None if all are.
+        mask: (..., T) bool, True on real snippets; None if all are. With one dimension less than attention (..., S, T)
+            it is the same for all S.
         validate: Also look at the attention's values: for eager calls, as it waits for a GPU and no compiled graph or
             transform can. Without it attention outside [0, 1] gives its own row numbers that mean nothing, or NaN.
 
@@ -106,7 +111,7 @@ def marginalized_average_factors(attention: Tensor, mask: Tensor | None = None, 
         ValueError: If the mask does not fit the attention, or `validate` finds attention outside [0, 1].
         TypeError: If the attention is not floating point, or the mask is not bool.
     """
-    p = _probabilities(attention, mask, validate)
+    p, _ = _probabilities(attention, mask, validate)
     return _factors(p).to(p.dtype)
 
 
@@ -138,11 +143,11 @@ class MarginalizedAverage(LinearAggregator):
         return marginalized_average(features, attention, mask, validate=self.validate)
 
 
-def _probabilities(attention: Tensor, mask: Tensor | None, validate: bool) -> Tensor:
-    check_attention(attention, mask)
+def _probabilities(attention: Tensor, mask: Tensor | None, validate: bool) -> tuple[Tensor, Tensor | None]:
+    mask = check_attention(attention, mask)
     if validate:
         check_probabilities(attention, mask)
-    return zero_padding(attention, mask)
+    return zero_padding(attention, mask), mask
 
 
 class _Way(NamedTuple):
@@ -168,7 +173,7 @@ def _way(*tensors: Tensor, again: bool = False) -> _Way | _compiled.Kernels:
     Whatever the dtype, sums and products are of float64; n, the number of nodes, is 19 for float64 and 12 for less.
 
     Pooling is one autograd function, `_Average`, where one attention goes with each sequence and neither _TRANSPARENT
-    nor autocast is asked for; else it is `weighted_sum` of the coefficients.
+    nor autocast is asked for; else it is `sum_under` the coefficients.
     """
     if again or not is_eager(*tensors):
         return _TRANSPARENT
