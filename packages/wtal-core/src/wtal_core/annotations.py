@@ -125,7 +125,7 @@ def _video(name: str, entry: Any) -> Video:
     if misplaced(name):
         raise ValueError(
             "features are looked for by this name, so it must be a path within a folder: without '.', '..', an empty "
-            "part or a NUL; rename the video"
+            "part or a control character; rename the video"
         )
     subset = entry.get("subset")
     if not isinstance(subset, str):
