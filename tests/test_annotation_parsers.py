@@ -27,7 +27,7 @@ def core(path: Path, subset: str) -> Dataset:
 
 
 def read_by_core(path, subset):
-    """What is to be scored: per video its intervals with the names of their classes, `NOBODY_KNOWS` where it is ambiguous."""
+    """What is to be scored: per video its intervals with the names of their classes."""
     try:
         dataset = core(path, subset)
         return named(dataset.ground_truth(), dataset.classes)

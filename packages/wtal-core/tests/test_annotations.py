@@ -180,14 +180,14 @@ def test_two_videos_of_one_name_are_an_error_that_shows_both(write):
     )
 
 
-@pytest.mark.parametrize("name", ["../x", "a/../x", "/x", "a/./b", "a//b", "a/", "", " ", ".", "x\0"])
+@pytest.mark.parametrize("name", ["../x", "a/../x", "/x", "a/./b", "a//b", "a/", "", " ", ".", "x\0", "x\ny"])
 def test_a_name_that_is_no_path_within_a_folder_is_refused(write, name):
     path = write({name: entry(), "jump/v1": entry()})
     with pytest.raises(Problems) as error:
         read_annotations(path)
     assert str(error.value) == (
         f"{path}: video {name!r}: features are looked for by this name, so it must be a path within a folder: without "
-        "'.', '..', an empty part or a NUL; rename the video"
+        "'.', '..', an empty part or a control character; rename the video"
     )
 
 

@@ -276,7 +276,7 @@ def test_two_files_of_one_name_are_an_error(problems, folder):
     [
         ("v_{}", "v_v0", "the prefix 'v_'"),
         ("V{0[1]}", "V0", "upper and lower case"),
-        ("{}.mp4", "v0.mp4", "the suffix of a video file"),
+        ("{}.mp4", "v0.mp4", "the suffix of a file"),
         ("test/{}", "test/v0", "the folder before the name"),
     ],
 )

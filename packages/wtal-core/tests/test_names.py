@@ -30,7 +30,7 @@ def test_a_path_within_a_folder(name):
     assert not misplaced(name)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "/a", "a/", "a//b", "a/./b", "../a", "a/..", "a\0"])
+@pytest.mark.parametrize("name", ["", ".", "..", "/a", "a/", "a//b", "a/./b", "../a", "a/..", "a\0", "a\nb"])
 def test_a_path_that_is_none_within_a_folder(name):
     assert misplaced(name)
 
@@ -41,13 +41,14 @@ def test_a_path_that_is_none_within_a_folder(name):
         ("x", "v_x", "the prefix 'v_'"),
         ("v_x", "x", "the prefix 'v_'"),
         ("Jump_1", "jump_1", "upper and lower case"),
-        ("x.mp4", "x", "the suffix of a video file"),
-        ("x.MKV", "x.mp4", "the suffix of a video file"),
+        ("x.mp4", "x", "the suffix of a file"),
+        ("x.MKV", "x.mp4", "the suffix of a file"),
+        ("x.npy", "x", "the suffix of a file"),
         ("x", "test/x", "the folder before the name"),
         (
             "a/X.mp4",
             "v_x",
-            "the folder before the name and the prefix 'v_' and upper and lower case and the suffix of a video file",
+            "the folder before the name and the prefix 'v_' and upper and lower case and the suffix of a file",
         ),
     ],
 )
@@ -56,4 +57,4 @@ def test_what_nearly_meets_is_paired_by_what_it_differs_in(wanted, present, diff
 
 
 def test_what_meets_does_not_nearly_meet():
-    assert nearly(["x", "y.npy"], ["x", "y"]) == {}
+    assert nearly(["x", "y.txt"], ["x", "y"]) == {}

@@ -22,7 +22,7 @@ import msgspec
 import tomli_w
 from msgspec import Meta, Struct, field
 
-from wtal_core.data.names import misplaced, normal
+from wtal_core.data.names import CONTROL, misplaced, normal
 from wtal_core.errors import ConfigError, Problems, WtalError, did_you_mean
 from wtal_core.text import read_text
 
@@ -359,7 +359,7 @@ def _inconsistencies(experiment: Experiment) -> Iterator[str]:
             yield f"`data.streams`: {stream!r} has a '+', which stands for joint streams; write them as a list in the list"
     for key in ("annotations", "features"):
         value = getattr(experiment.data, key)
-        if _CONTROL.search(value):
+        if CONTROL.search(value):
             yield f"`data.{key}` has a control character, {value!r}; {_BACKSLASH}"
         try:
             Path(value).expanduser()
@@ -376,7 +376,6 @@ def _with_home(experiment: Experiment) -> Experiment:
 
 # What TOML says of an escape that is none, and what else `"C:\new"` becomes.
 _ESCAPE = re.compile("hex value|Unescaped|scalar value")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BACKSLASH = """a backslash in "..." begins an escape: write the path in '...' or with forward slashes"""
 _UNKNOWN = re.compile(r"unknown field `(.+)`")
 _MISSING = re.compile(r"missing required field `(.+)`")

@@ -143,7 +143,8 @@ class _StoredArray:
 
 
 def _bytes(array: NDArray[np.generic]) -> memoryview:
-    return memoryview(array).cast("B") if array.size else memoryview(b"")
+    """The memory of a C-contiguous array."""
+    return array.reshape(-1).view(np.uint8).data
 
 
 class Hdf5File:

@@ -5,7 +5,7 @@ macOS writes two) and without white space around it. That is all: case, prefixes
 file whose names so become the same are an error; two such labels are one class.
 
 What nearly meets is never taken for the same, only named: `nearly` pairs names that are equal but for case, a folder
-before them, the suffix of a video file, or the `v_` that ActivityNet puts before its files.
+before them, the suffix of a file, or the `v_` that ActivityNet puts before its files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import PurePath
 
-_SUFFIX = re.compile(r"\.(mp4|mkv|webm|avi|mov|m4v|mpg|mpeg|flv|wmv)$", re.IGNORECASE)
+#: What no name and no path has.
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+_SUFFIX = re.compile(r"\.(mp4|mkv|webm|avi|mov|m4v|mpg|mpeg|flv|wmv|npy)$", re.IGNORECASE)
 
 
 def normal(name: str) -> str:
@@ -41,7 +44,7 @@ def by_normal_form(names: Iterable[str]) -> dict[str, str]:
 def misplaced(name: str) -> bool:
     """Whether a name, taken for a path below some folder, is none, or has a second spelling, or leaves the folder."""
     parts = name.replace(os.sep, "/").split("/")
-    return "\0" in name or bool(PurePath(name).drive) or not {"", ".", ".."}.isdisjoint(parts)
+    return bool(CONTROL.search(name)) or bool(PurePath(name).drive) or not {"", ".", ".."}.isdisjoint(parts)
 
 
 def nearly(wanted: Iterable[str], present: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
@@ -73,7 +76,7 @@ def _difference(one: str, other: str) -> str:
         "the folder before the name",
         "the prefix 'v_'",
         "upper and lower case",
-        "the suffix of a video file",
+        "the suffix of a file",
     )
     pairs = zip(words, _parts(one), _parts(other), strict=True)
     return " and ".join(word for word, mine, theirs in pairs if mine != theirs)

@@ -58,7 +58,7 @@ def _admitted(video: Video) -> Video:
     if misplaced(name):
         raise ValueError(
             "features are looked for by this name, so it must be a path within a folder: without '.', '..', an empty "
-            "part or a NUL; rename the video"
+            "part or a control character; rename the video"
         )
     instances = tuple(Instance(normal(label), segment) for label, segment in video.instances)
     return Video(name, normal(video.subset), video.duration, instances)
