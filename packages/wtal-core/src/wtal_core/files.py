@@ -9,6 +9,7 @@ stays, and the file that it leads to is replaced. An existing file keeps its mod
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -18,6 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from wtal_core.errors import RunError
+
+_PREFIX = ".wtal-"  # of every temporary file
 
 
 @contextmanager
@@ -65,7 +68,7 @@ def _stat(path: Path) -> os.stat_result | None:
 
 def _new_file(folder: Path, existing: os.stat_result | None) -> tuple[Path, int]:
     """Make an empty file that only its owner can read while it is written; also return the mode that it shall have."""
-    path = folder / f".wtal-{secrets.token_hex(8)}"
+    path = folder / f"{_PREFIX}{secrets.token_hex(8)}"
     handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
         mode = (existing or os.fstat(handle)).st_mode  # of a new file, what the umask leaves
@@ -85,13 +88,20 @@ def new_folder(path: Path) -> Iterator[Path]:
     target = Path(os.path.realpath(path))  # of a link that leads to nothing yet, what it promises
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".wtal-", dir=target.parent) as temporary:
+        with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=target.parent) as temporary:
             folder = Path(temporary) / target.name
             folder.mkdir()
             yield folder
             folder.rename(target)
     except OSError as error:
         raise RunError(f"{path}: cannot write here: {error.strerror or error}; choose another directory") from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that a killed process left in a folder and below; nobody else may be writing there."""
+    for path in folder.rglob(f"{_PREFIX}*"):
+        if re.fullmatch(rf"{re.escape(_PREFIX)}[0-9a-f]{{16}}", path.name) and path.is_file():
+            remove(path)
 
 
 def remove(path: Path) -> None:

@@ -39,9 +39,7 @@ def taking(folder: Path) -> Iterator[None]:
             where.mkdir(parents=True, exist_ok=True)
             handle = _lock(where / path.name)
         except _HeldError as held:
-            raise RunError(
-                f"{folder}: in use by {held}; wait until it has ended, or choose another directory"
-            ) from None
+            raise RunError(f"{folder}: in use by {held}; wait until it ends, or choose another directory") from None
         except OSError as error:
             raise RunError(f"{path}: cannot write here: {error.strerror or error}; choose another directory") from error
         _held.add(where)

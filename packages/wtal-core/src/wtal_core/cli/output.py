@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,36 +22,36 @@ class _Stream:
     def __init__(self, stream: TextIO, name: str) -> None:
         self._stream = stream
         self._name = name
-        # Python's other error handlers lose no character that can be written, and somebody asked for them.
+        # Python's other error handlers cannot fail either, and somebody asked for them.
         if getattr(stream, "errors", None) in ("strict", "surrogateescape") and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
     def write(self, text: str) -> int:
-        with self._surviving():
+        try:
             return self._stream.write(text)
-        return len(text)
+        except OSError as error:
+            self._lose(error)
+            return len(text)
 
-    def writelines(self, lines: Any) -> None:
+    def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
-        with self._surviving():
+        try:
             self._stream.flush()
+        except OSError as error:
+            self._lose(error)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
-    @contextmanager
-    def _surviving(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            # What comes later, and what Python flushes at its end, goes nowhere.
-            with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
-                os.dup2(nowhere.fileno(), self._stream.fileno())
-            if error.errno != errno.EPIPE and self is not sys.stderr:
-                print(f"warning: {self._name} is lost: {error.strerror or error}", file=sys.stderr)
+    def _lose(self, error: OSError) -> None:
+        # What comes later, and what Python flushes at its end, goes nowhere.
+        with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), self._stream.fileno())
+        if error.errno != errno.EPIPE and self is not sys.stderr:
+            print(f"warning: {self._name} is lost: {error.strerror or error}", file=sys.stderr)
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def unfailing() -> Iterator[None]:
             if stream is None:  # closed by the shell (`>&-`); what is opened next must not get its number
                 stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
             streams.append(_Stream(stream, f"standard {'output' if name == 'stdout' else 'error'}"))
-            stack.enter_context(redirect(streams[-1]))  # type: ignore[type-var]
+            stack.enter_context(redirect(streams[-1]))
         try:
             yield
         finally:

@@ -11,6 +11,7 @@ from wtal_core import config
 from wtal_core.binding import during
 from wtal_core.contracts import FloatArray
 from wtal_core.data.dataset import Dataset
+from wtal_core.errors import DataError
 from wtal_core.kinds.evaluator import Evaluation
 from wtal_core.prediction.detect import Localized
 from wtal_core.registry import Registry
@@ -23,7 +24,7 @@ def score(dataset: Dataset, localized: Localized, experiment: config.Experiment,
         The content of evaluation.json: under "localization" and "classification" what `summarize` gives.
 
     Raises:
-        DataError: the ground truth lacks segments.
+        DataError: the ground truth lacks segments, or the evaluator finds nothing in it to score with.
         PluginError: an evaluator fails, or what it answers breaks its contract.
     """
     truth = dataset.ground_truth()
@@ -33,6 +34,11 @@ def score(dataset: Dataset, localized: Localized, experiment: config.Experiment,
         with during("fails on the test subset"):
             verdict = evaluator(truth, localized.detections, dataset.classes, localized.class_scores)
         content[output] = summarize(verdict, dataset.classes)
+    if all(mean is None for mean in content["localization"]["mean_ap"]):
+        raise DataError(
+            f"{dataset.data.annotations}: subset {dataset.data.test_subset!r} has nothing to score with: no class has "
+            "an instance that counts"
+        )
     if not any(len(found.label) for found in localized.detections.values()):
         content["localization"]["notes"].append("no video has a detection, so there is nothing that could score")
     return content

@@ -57,8 +57,8 @@ def _read(group: h5py.Group) -> StreamPrediction:
     attention, response, class_scores = (group[part][()].astype(np.float64) for part in StreamPrediction._fields[:3])
     if not (attention.ndim == 2 and response.shape == attention.shape and class_scores.shape == attention.shape[:1]):
         raise ValueError("arrays that do not fit each other")
-    if not all(np.isfinite(array).all() for array in (attention, response, class_scores)):
-        raise ValueError("not finite")
+    if not np.isfinite(class_scores).all():  # activations that are not finite are the proposer's to name
+        raise ValueError("scores that are not finite")
     intervals, assemblies = None, None
     if "intervals" in group:
         label, *times = (group[f"intervals/{field}"][()] for field in Intervals._fields)

@@ -31,7 +31,7 @@ import torch
 from wtal_core import check, config
 from wtal_core.data.dataset import Dataset
 from wtal_core.errors import RunError
-from wtal_core.files import write
+from wtal_core.files import remove_leftovers, write
 from wtal_core.lock import taking
 from wtal_core.model import torch_device
 from wtal_core.registry import Registry
@@ -78,6 +78,7 @@ def create(path: Path, experiment: config.Experiment, found: check.Opened, *, re
     """
     with taking(path):
         check_free(path, experiment, resume=resume)
+        remove_leftovers(path)
         write(path / "environment.json", as_json(_environment(experiment, found.registry)))
         write(path / "config.toml", config.dump(config.settled(experiment)))
     return Run(path, config.settled(experiment), *found)
