@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -136,10 +137,12 @@ def read_class_scores(path: Path, videos: Sequence[str], classes: Sequence[str])
     scores: dict[str, FloatArray] = {}
     for name, records in _read(path, _Score, videos, index):
         labels = [record.label for record in records]
+        counts = Counter(labels)
         for label in classes:
-            if labels.count(label) != 1:
-                count = "no score" if label not in labels else f"{labels.count(label)} scores"
-                raise RunError(f"{path}: video {name!r} has {count} of class {label!r}, not one; {_AGAIN}")
+            if counts[label] != 1:
+                raise RunError(
+                    f"{path}: video {name!r} has {counts[label]} scores of class {label!r}, not one; {_AGAIN}"
+                )
         scores[name] = np.zeros(len(index))
         scores[name][[index[label] for label in labels]] = [record.score for record in records]
     for name in videos:
@@ -185,6 +188,7 @@ def _read(
     for name in results:
         if name not in wanted:
             continue
+        records: list[_Record]
         try:
             records = msgspec.convert(results[name], list[kind])  # type: ignore[valid-type]
         except msgspec.ValidationError as error:
@@ -197,7 +201,7 @@ def _read(
         for number, record in enumerate(records):
             if not math.isfinite(record.score):
                 raise RunError(
-                    f"{path}: video {name!r}, [{number}].score: expected a finite number, got {record.score}"
+                    f"{path}: video {name!r}, [{number}].score: expected a finite number, got {record.score}; {_AGAIN}"
                 )
         yield name, records
 
