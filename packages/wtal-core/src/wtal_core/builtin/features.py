@@ -87,6 +87,7 @@ class _StoredArray:
     dtype: np.dtype[np.generic]
     offset: int  # bytes
     by_column: bool  # Fortran's order
+    size: int  # bytes of the whole file
 
     @classmethod
     def find(cls, file: Path) -> _StoredArray:
@@ -97,7 +98,8 @@ class _StoredArray:
             ValueError: it is something else, or truncated.
         """
         try:
-            if not stat.S_ISREG(file.stat().st_mode):  # to open a pipe would wait for ever
+            about = file.stat()
+            if not stat.S_ISREG(about.st_mode):  # to open a pipe would wait for ever
                 raise ValueError("not a file")
             with file.open("rb") as opened:
                 first = opened.read(4)
@@ -113,13 +115,15 @@ class _StoredArray:
                 error = ValueError("truncated: it is shorter than its header says")
             raise ValueError(f"{file}: not a readable .npy file: {one_line(error)}") from None
         _require_features(array.shape, array.dtype, str(file))
-        return cls(file, array.shape, array.dtype, array.offset, not array.flags.c_contiguous)
+        return cls(file, array.shape, array.dtype, array.offset, not array.flags.c_contiguous, about.st_size)
 
     def read(self, rows: IntArray | None = None) -> NDArray[np.generic]:
         """The array, or some of its rows, read one by one: several times cheaper than to map the file and unmap it."""
         length, width = self.shape
         try:
             with self.file.open("rb", buffering=0) as opened:
+                if os.fstat(opened.fileno()).st_size != self.size:  # then the header that was read says nothing
+                    raise self._changed()
                 if rows is None or self.by_column:
                     array = np.empty(self.shape, self.dtype, order="F" if self.by_column else "C")
                     self._fill(opened, _bytes(array.T if self.by_column else array), 0)
@@ -139,7 +143,10 @@ class _StoredArray:
             buffer = buffer[count:]
             count = opened.readinto(buffer)
         if count < len(buffer):
-            raise ValueError(f"{self.file}: the file has become shorter since it was opened")
+            raise self._changed()
+
+    def _changed(self) -> ValueError:
+        return ValueError(f"{self.file}: the file has changed since it was first read; start again")
 
 
 def _bytes(array: NDArray[np.generic]) -> memoryview:
