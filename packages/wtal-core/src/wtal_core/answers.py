@@ -1,6 +1,7 @@
 """The words in which the kinds say what a right answer looks like: shape, type, range.
 
-Each raises `ContractError` or returns nothing. A right answer costs a few array operations: only an error writes numbers.
+Each raises `ContractError` or returns nothing. A right answer costs a few array operations; only an error writes
+numbers.
 """
 
 from __future__ import annotations

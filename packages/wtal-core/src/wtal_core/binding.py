@@ -1,7 +1,7 @@
 """Bound components: what the registry builds comes back in a wrapper that guards the border, once.
 
-The wrapper calls the component, completes optional parts of its answer, holds the answer against the contract, and turns
-whatever goes wrong inside into an error that names the component and what the host was doing.
+The wrapper calls the component, completes optional parts of its answer, holds the answer against the contract, and
+turns whatever goes wrong inside into an error that names the component and what the host was doing.
 """
 
 from __future__ import annotations

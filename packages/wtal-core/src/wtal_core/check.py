@@ -1,7 +1,8 @@
 """All that can be wrong with an experiment, looked for in one place and before any training.
 
-`validate` prints what is found here, and a run refuses to start with it. Components are tried on small examples, so that
-a mistake in the last of them costs nothing; then the data are opened, and what the components have against them is asked.
+`validate` prints what is found here, and a run refuses to start with it. Components are tried on small examples, so
+that a mistake in the last of them costs nothing; then the data are opened, and the components are asked what they have
+against them.
 """
 
 from __future__ import annotations

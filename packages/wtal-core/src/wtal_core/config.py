@@ -356,7 +356,7 @@ def _inconsistencies(experiment: Experiment) -> Iterator[str]:
         if misplaced(stream):
             yield f"`data.streams`: {stream!r} is no name of a folder; leave out '.', '..' and empty parts"
         if "+" in stream:
-            yield f"`data.streams`: {stream!r} has a '+', which stands for joint streams; write them as a list in the list"
+            yield f"`data.streams`: {stream!r} has a '+', which joins streams; write them as a list in the list"
     for key in ("annotations", "features"):
         value = getattr(experiment.data, key)
         if CONTROL.search(value):

@@ -83,8 +83,8 @@ def _words(name: str, kind: Kind) -> dict[str, str]:
     template = files("wtal_core").joinpath("_templates", _component_source(kind)).read_text(encoding="utf-8")
     if keyword.iskeyword(class_name) or re.search(rf"\b{class_name}\b", template):
         raise PluginError(
-            f"{name!r} cannot name a plugin: its {kind.name} would be the class {class_name}, a name that its module uses; "
-            "choose another name"
+            f"{name!r} cannot name a plugin: its {kind.name} would be the class {class_name}, a name that its module "
+            "uses; choose another name"
         )
     return {
         "placeholder-distribution": name,

@@ -1,7 +1,7 @@
 """The kinds of component: one table here, and one file a kind beside it.
 
-A kind's file holds its protocol, what a right answer looks like, the small example that a component is tried on before a
-run, and the clauses of the conformance kit. Reading the table imports none of them, so that listing plugins stays cheap.
+A kind's file holds its protocol, what a right answer looks like, the small example that a component is tried on before
+a run, and the clauses of the conformance kit. Reading the table imports none of them, so that listing plugins is cheap.
 
 A plugin is a module that an entry point of the group `wtal` names. It has hooks, one for each kind that it provides,
 which return names and where to find what they name. A complete one, `_my_package_plugin.py`:

@@ -23,7 +23,7 @@ class Activation(Protocol):
         """Map a decoding of one video (B = 1), in which every optional field is there or None, to (C, T) maps.
 
         A decoding without a part that it reads, or of several assemblies, may be refused by a `ValueError`. An
-        activation may smooth over time, or leave a map constant: the kit holds no map against the order of the snippets.
+        activation may smooth over time, or leave a map constant: the kit holds no map against the order of snippets.
         """
 
 

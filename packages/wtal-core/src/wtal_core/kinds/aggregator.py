@@ -50,7 +50,7 @@ class Bound(nn.Module):
     It says of itself whatever goes wrong in it, so that the decoder around it is not blamed.
     """
 
-    def __init__(self, made: Any, component: Component, given: Mapping[str, Any]) -> None:
+    def __init__(self, made: Any, component: Component, _given: Mapping[str, Any]) -> None:
         super().__init__()
         if not isinstance(made, nn.Module):
             raise PluginError(f"{component} must be an nn.Module, got {type(made).__name__}")

@@ -19,8 +19,8 @@ from wtal_core.testing.trial import Trial, clause, once
 class AnnotationReader(Protocol):
     """The annotations under a path; built as `cls(path=..., **options)`.
 
-    What is missing raises an `OSError`, and what has the wrong form a `ValueError`; when it is built, both give the path
-    of the file.
+    What is missing raises an `OSError`, and what has the wrong form a `ValueError`; when it is built, both give the
+    path of the file.
     """
 
     def names(self) -> Iterable[str]:

@@ -37,8 +37,8 @@ class Decoder(Protocol):
     Built as `cls(feature_dim=D, num_classes=C, aggregator=..., **options)`. An aggregator that it calls is a submodule,
     so that it is trained, moved and saved with the decoder. It may also have
 
-    - `context`, how many snippets it looks to each side (0 if it does not say): more than 0 needs clips whose neighbours
-      are neighbours in time;
+    - `context`, how many snippets it looks to each side (0 if it does not say): more than 0 needs clips whose
+      neighbours are neighbours in time;
     - `check_targets(targets)`, which is asked before training and raises a `ValueError` as a call does.
     """
 
@@ -123,7 +123,7 @@ class Bound(binding.Bound):
                     raise Refusal(error) from error
 
 
-class Refusal(WtalError):
+class Refusal(WtalError):  # noqa: N818 - no error of anybody's
     """A decoder cannot learn from its targets."""
 
     def __init__(self, error: ValueError) -> None:

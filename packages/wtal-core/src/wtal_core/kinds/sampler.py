@@ -47,7 +47,7 @@ def indices(answer: Any, videos: int, batch_size: int) -> None:
 
 
 def examples() -> Iterator[Example]:
-    """Labels (N, C) of few and many videos, batches smaller and larger than their number; every class has two videos."""
+    """Labels (N, C) of few and many videos, two or more of each class; batches smaller and larger than their number."""
     for N, C, size in ((2, 1, 1), (2, 1, 5), (6, 2, 4), (30, 3, 10)):
         labels: NDArray[np.float64] = np.eye(C)[np.arange(N) % C]
         for iteration in (0, 1, 7):
