@@ -4,11 +4,11 @@ Leaves do not import this module. They define tuples of their own with the same 
 `wtal_core.testing` says whether they fit. The calls that take and give them stand in `wtal_core.kinds`, a file a kind.
 
 Everywhere: B videos, T snippets, D input features, E features as pooled, C classes, S assemblies, N intervals. Times
-are seconds. `mask` (B, T) is True on what may be seen: it is False on padding at the end and on hidden snippets, so it may
-have holes; a length is `mask.sum(1)`, and no video is hidden whole by a clip. Arguments stay as they are, and the same
-arguments give the same answer; only training draws at random, from torch's generator. What is not seen may hold any
-finite numbers, and has no part in an answer. `wtal_core.testing` checks every clause, and what it cannot ask of all is
-said in its place.
+are seconds. `mask` (B, T) is True on what may be seen: it is False on padding at the end and on hidden snippets, so it
+may have holes; a length is `mask.sum(1)`, and no video is hidden whole by a clip. Arguments stay as they are, and the
+same arguments give the same answer; only training draws at random, from torch's generator. What is not seen may hold
+any finite numbers, and has no part in an answer. `wtal_core.testing` checks every clause, and what it cannot ask of all
+is said in its place.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class Classification:
         positive = np.zeros((len(classes), len(videos)), bool)
         positive[instances.label, instances.video] = True
         if class_scores is not None:
-            scores, notes = _given(class_scores, videos, len(classes)), ()
+            scores, notes = _given(class_scores, videos, len(classes)), tuple[str, ...]()
         else:
             scores, notes = _of_detections(ground_truth, detections, videos, instances, classes)
         precisions = np.full((1, len(classes)), np.nan)

@@ -48,7 +48,8 @@ class Evaluator(Protocol):
         """Score detections and class scores (C,), each by video name; `classes` names the C class indices.
 
         `ground_truth` has every video of the subset, those without instances included; label -1 is an ambiguous
-        interval, which a protocol may forgive and never scores. Detections and class scores equal to the ground truth score 1.
+        interval, which a protocol may forgive and never scores. Detections and class scores equal to the ground truth
+        score 1.
         """
 
 

@@ -23,7 +23,7 @@ class PlaceholderClass(nn.Module):
         self.power = power
 
     def coefficients(self, attention: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The weights of the snippets under attention (B, T) or (B, S, T) in [0, 1]; mask (B, T) is True on what is seen."""
+        """The snippets' weights under attention (B, T) or (B, S, T) in [0, 1]; mask (B, T) is True on what is seen."""
         weights = attention**self.power
         if mask is not None:
             weights = weights.masked_fill(~(mask if attention.ndim == 2 else mask.unsqueeze(1)), 0)
