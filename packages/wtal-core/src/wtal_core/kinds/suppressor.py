@@ -36,7 +36,8 @@ class Bound(binding.Bound):
     def rehearse(self, num_classes: int) -> None:
         """Try it on a small example."""
         label = np.arange(num_classes)
-        self(Found(label, label * 2.0, label * 2.0 + 2, 0.9 - label / 10))
+        start = 2.0 * label.astype(np.float64)
+        self(Found(label, start, start + 2, 0.9 - start / 100))
 
 
 def kept(answer: Any, given: contracts.Detections) -> None:
