@@ -40,12 +40,20 @@ def wtal_decoders() -> Mapping[str, str]:
 
 @hookimpl
 def wtal_losses() -> Mapping[str, str]:
-    return {"snippet-targets": "wtal_core.builtin.snippet_targets:SnippetTargets"}
+    return {
+        "background": "wtal_core.builtin.regularizers:Background",
+        "label-set": "wtal_core.builtin.label_set:LabelSet",
+        "smoothness": "wtal_core.builtin.regularizers:Smoothness",
+        "snippet-targets": "wtal_core.builtin.snippet_targets:SnippetTargets",
+    }
 
 
 @hookimpl
 def wtal_teachers() -> Mapping[str, str]:
-    return {"annotations": "wtal_core.builtin.annotations_teacher:AnnotationsTeacher"}
+    return {
+        "annotations": "wtal_core.builtin.annotations_teacher:AnnotationsTeacher",
+        "label-set": "wtal_core.builtin.label_set:LabelSetTeacher",
+    }
 
 
 @hookimpl

@@ -19,7 +19,7 @@ from wtal_core import config
 from wtal_core.binding import blaming, during
 from wtal_core.contracts import Batch, FloatArray, Targets
 from wtal_core.data import dataset as data
-from wtal_core.data.dataset import Dataset
+from wtal_core.data.dataset import Dataset, Dimensions
 from wtal_core.errors import ConfigError, DataError, PluginError, Problems, WtalError, one_line
 from wtal_core.kinds import KINDS
 from wtal_core.kinds import loss as losses
@@ -156,7 +156,7 @@ def _model_problems(
             yield error
         return
     try:
-        model = build_model(settings, registry, D, C)
+        model = build_model(settings, registry, Dimensions(D, C, 1.0))
         batch = _small_batch(settings, experiment.data.counts)
         decoding = model.train()(batch.features, None, batch.targets)
         lacks = [(loss, field) for loss in model.losses for field in losses.missing(loss, decoding, batch.targets)]
@@ -195,7 +195,7 @@ def training_problems(dataset: Dataset, experiment: config.Experiment, registry:
         where = "" if len(experiment.stages) == 1 else f"stages[{settings.number}]: "
         stream = dataset.streams[0]
         # Not any width: a decoder may be particular about it.
-        model = build_model(settings, registry, dataset.feature_dims[stream], len(dataset.classes))
+        model = build_model(settings, registry, dataset.dimensions(stream))
         clip = registry.build("clip", settings.training.clip)
         reading = registry.build("clip", settings.localization.clip)
         for key, one in (("training.clip", clip), ("localization.clip", reading)):

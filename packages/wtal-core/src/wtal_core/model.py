@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from wtal_core import config
 from wtal_core.contracts import Batch, FloatArray, Targets
-from wtal_core.data.dataset import Moments
+from wtal_core.data.dataset import Dimensions, Moments
 from wtal_core.discovery import Component
 from wtal_core.errors import ConfigError, PluginError
 from wtal_core.kinds import decoder as decoders
@@ -86,8 +86,7 @@ class StreamModel(nn.Module):
 def build_model(
     settings: config.StageSettings,
     registry: Registry,
-    feature_dim: int,
-    num_classes: int,
+    dimensions: Dimensions,
     moments: Moments | None = None,
 ) -> StreamModel:
     """An untrained model; weights come from torch's generator, statistics from the training subset's features.
@@ -95,20 +94,18 @@ def build_model(
     Args:
         settings: say which decoder, aggregator and losses, and whether features are standardised.
         registry: where components are found.
-        feature_dim: D.
-        num_classes: C.
+        dimensions: of the data.
         moments: of the training subset's features; without them nothing is moved, as where a checkpoint will say.
 
     Raises:
         PluginError: a component cannot be built.
     """
-    aggregator = registry.build("aggregator", settings.model.aggregator, num_classes=num_classes)
-    decoder = registry.build(
-        "decoder", settings.model.decoder, feature_dim=feature_dim, num_classes=num_classes, aggregator=aggregator
-    )
-    terms = [registry.build("loss", choice, num_classes=num_classes) for choice in settings.training.losses]
+    classes = dimensions.num_classes
+    aggregator = registry.build("aggregator", settings.model.aggregator, num_classes=classes)
+    decoder = registry.build("decoder", settings.model.decoder, **dimensions._asdict(), aggregator=aggregator)
+    terms = [registry.build("loss", choice, num_classes=classes) for choice in settings.training.losses]
     if moments is None or not settings.training.standardize:
-        moments = Moments(feature_dim)
+        moments = Moments(dimensions.feature_dim)
         return StreamModel(decoder, moments.mean, 1 + moments.mean, settings.training.feature_dropout, terms)
     return StreamModel(decoder, moments.mean, moments.deviation, settings.training.feature_dropout, terms)
 

@@ -21,6 +21,14 @@ from wtal_core.kinds.feature_reader import Bound as Store
 from wtal_core.registry import Registry
 
 
+class Dimensions(NamedTuple):
+    """What a model is built for."""
+
+    feature_dim: int  # D
+    num_classes: int  # C
+    snippet_seconds: float | None = None  # from one snippet to the next; None where videos differ by more than a tenth
+
+
 class Instances(NamedTuple):
     """The annotated intervals of one video (`contracts.Segments`)."""
 
@@ -77,6 +85,13 @@ class Dataset:
                 f"video {video.name!r}, stream {part!r}: {features[snippet, column]} at snippet {snippet}, feature "
                 f"{column} of {self.data.features}; extract this video's features again or list it in data.exclude"
             )
+
+    def dimensions(self, stream: str) -> Dimensions:
+        """What a model of a stream is built for."""
+        steps = [np.diff(self.edges(video, self.shared_length(video))).mean() for video in self.training]
+        common = float(np.median(steps))
+        regular = bool(np.allclose(steps, common, rtol=0.1, atol=0))
+        return Dimensions(self.feature_dims[stream], len(self.classes), common if regular else None)
 
     def length(self, video: Video, stream: str) -> int:
         """T, the number of snippets that the joint parts of a stream share."""

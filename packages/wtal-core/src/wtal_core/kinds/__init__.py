@@ -73,7 +73,12 @@ KINDS: Mapping[str, Kind] = {
         Kind("sampler", "wtal-core"),
         Kind("clip", "wtal-core"),
         Kind("aggregator", "wtal-aggregators", offered=("num_classes",)),
-        Kind("decoder", "wtal-star", given=("feature_dim", "num_classes", "aggregator")),
+        Kind(
+            "decoder",
+            "wtal-star",
+            given=("feature_dim", "num_classes", "aggregator"),
+            offered=("snippet_seconds",),
+        ),
         Kind("loss", "wtal-core", offered=("num_classes",)),
         Kind("teacher", "wtal-core"),
         Kind("activation", "wtal-localize"),

@@ -164,7 +164,7 @@ def load_models(run: Run, stage: int) -> dict[str, list[StreamModel]]:
         path = run.checkpoint(stage, member, stream)
         if not path.exists():
             raise RunError(f"{path}: stream {stream!r} is not trained; finish it with: {_finish(run)}")
-        model = build_model(settings, run.registry, run.dataset.feature_dims[stream], len(run.dataset.classes))
+        model = build_model(settings, run.registry, run.dataset.dimensions(stream))
         iteration = load_checkpoint(path, model, run.dataset.classes)
         if iteration < settings.training.iterations:
             raise RunError(f"{path}: training stopped at iteration {iteration}; finish it with: {_finish(run)}")

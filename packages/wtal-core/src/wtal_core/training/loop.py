@@ -98,9 +98,7 @@ def _begin(
     """The model as it was saved, or as it starts; its optimiser; and the iterations that it has seen."""
     dataset, settings = task.dataset, task.settings
     with seeded(task.seed, dataset.streams.index(task.stream), 0):
-        model = build_model(
-            settings, task.registry, dataset.feature_dims[task.stream], len(dataset.classes), moments
-        ).to(task.device)
+        model = build_model(settings, task.registry, dataset.dimensions(task.stream), moments).to(task.device)
     model.train()
     for name, parameter in model.decoder.named_parameters():
         if name.startswith(tuple(settings.stage.frozen)):
