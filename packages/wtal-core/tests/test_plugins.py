@@ -558,15 +558,15 @@ def test_a_target_that_cannot_be_called_is_an_error_of_its_plugin(install):
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_what_the_host_gives_is_in_no_list_of_options(install, wtal, kind):
     given = [*kind.given, *kind.offered]
-    source = f"def make({', '.join([*given, 'depth: int = 3'])}): 'A maker.'"
+    source = f"def make({', '.join([*given, 'bias: int = 3'])}): 'A maker.'"
     install("maker", {"_maker_plugin": plugin(hook(kind.hook, {"made": "maker_impl:make"})), "maker_impl": source})
     answer = wtal("describe", kind.name, "made")
     assert (answer.code, answer.err) == (0, "")
     lines = [line.split() for line in answer.out.splitlines()]
-    assert lines[3:8] == [[], ["option", "type", "default"], ["depth", "int", "3"], [], ["class:", "maker_impl:make"]]
+    assert lines[3:8] == [[], ["option", "type", "default"], ["bias", "int", "3"], [], ["class:", "maker_impl:make"]]
     for name in given:
         assert message(discover().build, kind.name, {"name": "made", name: 1}) == (
-            f"{kind.name} 'made' of maker 1.0 has no option {name!r}; its options: depth"
+            f"{kind.name} 'made' of maker 1.0 has no option {name!r}; its options: bias"
         )
 
 

@@ -62,7 +62,7 @@ class Bound(nn.Module):
         with blaming(self.component):
             answer: Tensor = self.made(features, attention, mask)
             # Where an argument is not finite, it was not the aggregator that first went wrong.
-            if checking() and bool(features.isfinite().all()) and bool(attention.isfinite().all()):
+            if not checking() or bool(features.isfinite().all() & attention.isfinite().all()):
                 pooled(answer, features, attention)
         return answer
 
