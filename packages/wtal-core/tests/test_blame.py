@@ -232,6 +232,28 @@ def test_whatever_a_tracker_raises(wtal, tiny, tmp_path, method, where):
     assert error(answer) == f"tracker 'deaf' of tmp-plugin 0 {where}: RuntimeError: no luck"
 
 
+def test_a_tracker_that_cannot_be_closed_hides_no_other_error(wtal, tiny, tmp_path):
+    tiny.write_text('trackers = ["deaf"]\n' + tiny.read_text())
+    broken = {"metrics": raises(OSError("disk full")), "close": raises(OSError("still full"))}
+    with tmp_plugin("tracker", "deaf", type("Deaf", (Listener,), broken)):
+        answer = wtal("run", tiny, "--out", tmp_path)
+    assert error(answer) == "tracker 'deaf' of tmp-plugin 0 fails in iteration 10 of model 'rgb': OSError: disk full"
+
+
+def test_coefficients_fail_in_the_name_of_their_aggregator(wtal, tiny, tmp_path, components, monkeypatch):
+    monkeypatch.setattr(components.Mean, "coefficients", raises(RuntimeError("no luck")), raising=False)
+    plain = AttentionPooling.forward
+
+    def forward(self, features, *given):
+        self.aggregator.coefficients(features[..., 0])
+        return plain(self, features, *given)
+
+    monkeypatch.setattr(AttentionPooling, "forward", forward)
+    assert error(wtal("train", tiny, "--out", tmp_path)) == (
+        "aggregator 'maa' of wtal-fakes 1.0 fails in iteration 1 of training, stream 'rgb': RuntimeError: no luck"
+    )
+
+
 # What is nobody's
 
 
@@ -262,6 +284,20 @@ def test_nobody_is_blamed_for_the_memory_of_the_optimiser(wtal, tiny, tmp_path, 
     )
 
 
+def test_a_term_that_diverges_is_no_fault_of_its_loss(wtal, taught, tmp_path, monkeypatch):
+    plain, calls = SnippetTargets.__call__, []
+
+    def call(self, *given):
+        calls.append(given)
+        return {name: term / (len(calls) < 3) for name, term in plain(self, *given).items()}
+
+    monkeypatch.setattr(SnippetTargets, "__call__", call)
+    assert error(wtal("train", taught, "--out", tmp_path)) == (
+        "stream 'rgb': the loss is not finite at iteration 3: ContractError: loss term 'snippets' must be finite, "
+        "got inf; lower training.learning_rate or standardise the features"
+    )
+
+
 # When training looks at values
 
 
@@ -287,6 +323,20 @@ def test_values_are_looked_at_in_the_first_iterations_and_whenever_metrics_are_l
     assert error(wtal("train", tiny, "--out", tmp_path)).startswith(
         f"decoder 'attention-pooling' of wtal-core 0.1.0 fails in iteration {caught} of training, stream 'rgb': "
         "ContractError: class_scores must lie in [0, 1], got "
+    )
+
+
+def test_an_aggregator_that_goes_wrong_in_a_logged_iteration_is_named(wtal, tiny, tmp_path, components, monkeypatch):
+    plain, calls = components.Mean.forward, []
+
+    def forward(self, *given):
+        calls.append(self.training)
+        return plain(self, *given) / (sum(calls) < 10)
+
+    monkeypatch.setattr(components.Mean, "forward", forward)
+    assert error(wtal("train", tiny, "--out", tmp_path)).startswith(
+        "aggregator 'maa' of wtal-fakes 1.0 fails in iteration 10 of training, stream 'rgb': ContractError: "
+        "pooled features must be finite, got "
     )
 
 
@@ -469,7 +519,9 @@ def test_a_decoder_that_answers_wrongly_in_evaluation(wtal, tiny, tmp_path, monk
 
 def test_nobody_is_blamed_for_weights_that_have_grown_too_large(wtal, tiny, tmp_path):
     said = error(wtal("train", tiny, "--out", tmp_path, "--set", "training.learning_rate=1e30"))
-    assert said.startswith("stream 'rgb': the loss is not finite at iteration 2: attention must be finite, got ")
+    assert said.startswith(
+        "stream 'rgb': the loss is not finite at iteration 2: ContractError: attention must be finite, got "
+    )
     assert said.endswith("; lower training.learning_rate or standardise the features")
 
 

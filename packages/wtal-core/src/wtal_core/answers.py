@@ -15,11 +15,13 @@ from wtal_core.binding import checking
 
 
 class ContractError(AssertionError):
-    """A component does not keep the contract of its kind."""
+    """A component does not keep the contract of its kind.
 
+    Attributes:
+        finite: False where a tensor holds NaN or infinity.
+    """
 
-class NotFiniteError(ContractError):
-    """A tensor holds NaN or infinity."""
+    finite = True
 
 
 def require(condition: bool, sentence: str) -> None:
@@ -45,9 +47,16 @@ def tensor(name: str, value: Any, shape: tuple[int, ...], like: Tensor, unit_ran
     require(value.device == like.device, f"{name} must be on the device of the features, {like.device}")
     if checking():
         if not value.isfinite().all():
-            raise NotFiniteError(f"{name} must be finite, got {value.tolist()}")
+            raise not_finite(name, value)
         if unit_range:
             unit(name, value)
+
+
+def not_finite(name: str, value: Tensor) -> ContractError:
+    """The error of a tensor that holds NaN or infinity."""
+    error = ContractError(f"{name} must be finite, got {value.tolist()}")
+    error.finite = False
+    return error
 
 
 def array(name: str, value: Any, shape: tuple[int, ...], dtype: type[np.generic], finite: bool = True) -> None:

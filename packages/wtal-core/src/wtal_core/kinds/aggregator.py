@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import product
 from typing import Any, Protocol
@@ -67,11 +67,16 @@ class Bound(nn.Module):
         return answer
 
     def __getattr__(self, name: str) -> Any:
-        """What else it has, such as `coefficients`."""
+        """What else it has, such as `coefficients`, whose failures are its own too."""
         try:
             return super().__getattr__(name)
         except AttributeError:
-            return getattr(super().__getattr__("made"), name)
+            found = getattr(super().__getattr__("made"), name)
+        return partial(self._call, found) if inspect.ismethod(found) else found
+
+    def _call(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        with blaming(self.component):
+            return method(*arguments, **options)
 
 
 def pooled(answer: Any, features: Tensor, attention: Tensor) -> None:

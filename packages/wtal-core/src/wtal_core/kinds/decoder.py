@@ -195,7 +195,7 @@ def loss_terms(answer: Any) -> None:
             f"loss term {name!r} must be a scalar tensor, of shape (), got {answers.form(term)}",
         )
         if binding.checking() and not term.isfinite():
-            raise answers.NotFiniteError(f"loss term {name!r} must be finite, got {term.item()}")
+            raise answers.not_finite(f"loss term {name!r}", term)
 
 
 # Clauses of the kit

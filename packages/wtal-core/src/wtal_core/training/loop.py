@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from wtal_core import config
-from wtal_core.answers import NotFiniteError
+from wtal_core.answers import ContractError
 from wtal_core.binding import during
 from wtal_core.contracts import Batch, FloatArray
 from wtal_core.data.dataset import Dataset, Moments
-from wtal_core.errors import PluginError, RunError, failure, one_line
+from wtal_core.errors import PluginError, RunError, failure
 from wtal_core.kinds.decoder import Refusal
 from wtal_core.model import StreamModel, build_model
 from wtal_core.registry import Registry
@@ -131,8 +131,9 @@ def _step(
         raise RunError(f"stream {task.stream!r}, {error.of(videos)}") from error
     except PluginError as error:
         # Once the optimiser has moved the weights, no decoder or loss is to blame for what they make of sound features.
-        if done > 1 and error.kind in ("decoder", "loss") and isinstance(error.__cause__, NotFiniteError):
-            raise _diverged(task.stream, done, one_line(error.__cause__)) from error
+        cause, moved = error.__cause__, done > 1 and error.kind in ("decoder", "loss")
+        if moved and isinstance(cause, ContractError) and not cause.finite:
+            raise _diverged(task.stream, done, failure(cause)) from error
         raise
     optimizer.zero_grad(set_to_none=True)
     try:
