@@ -11,9 +11,17 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from wtal_core.binding import checking
+
 
 class ContractError(AssertionError):
-    """A component does not keep the contract of its kind."""
+    """A component does not keep the contract of its kind.
+
+    Attributes:
+        finite: False where a tensor holds NaN or infinity.
+    """
+
+    finite = True
 
 
 def require(condition: bool, sentence: str) -> None:
@@ -29,15 +37,26 @@ def attribute(answer: Any, name: str) -> Any:
 
 
 def tensor(name: str, value: Any, shape: tuple[int, ...], like: Tensor, unit_range: bool = False) -> None:
-    """Require a finite tensor of a shape, with the dtype and on the device of the features `like`."""
+    """Require a finite tensor of a shape, with the dtype and on the device of the features `like`.
+
+    Its values are looked at only where `binding.checking()` says so, because on a GPU that waits.
+    """
     require(isinstance(value, Tensor), f"{name} must be a tensor {shape}, got {form(value)}")
     require(value.shape == shape, f"features {tuple(like.shape)} must give {name} {shape}, got {tuple(value.shape)}")
     require(value.dtype == like.dtype, f"{name} must have the dtype of the features, {like.dtype}, got {value.dtype}")
     require(value.device == like.device, f"{name} must be on the device of the features, {like.device}")
-    if not value.isfinite().all():
-        raise ContractError(f"{name} must be finite, got {value.tolist()}")
-    if unit_range:
-        unit(name, value)
+    if checking():
+        if not value.isfinite().all():
+            raise not_finite(name, value)
+        if unit_range:
+            unit(name, value)
+
+
+def not_finite(name: str, value: Tensor) -> ContractError:
+    """The error of a tensor that holds NaN or infinity."""
+    error = ContractError(f"{name} must be finite, got {value.tolist()}")
+    error.finite = False
+    return error
 
 
 def array(name: str, value: Any, shape: tuple[int, ...], dtype: type[np.generic], finite: bool = True) -> None:

@@ -24,7 +24,8 @@ def during(doing: str, *, checked: bool = True) -> Iterator[None]:
 
     Args:
         doing: the rest of a sentence that begins with the component's name.
-        checked: hold answers against the contract; a check on a GPU waits for it, so that training checks now and then.
+        checked: look at the values of tensors too; on a GPU that waits, so that training does it now and then. Types
+            and shapes are always held against the contract.
     """
     said, held = _DOING.set(doing), _CHECKING.set(checked)
     try:
@@ -35,7 +36,7 @@ def during(doing: str, *, checked: bool = True) -> Iterator[None]:
 
 
 def checking() -> bool:
-    """Whether answers are to be held against the contract now."""
+    """Whether the values of tensors are to be looked at now."""
     return _CHECKING.get()
 
 
@@ -60,7 +61,9 @@ def blaming(
     except (WtalError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise PluginError(f"{component} {doing or _DOING.get()}: {failure(error)}") from error
+        blame = PluginError(f"{component} {doing or _DOING.get()}: {failure(error)}")
+        blame.kind = component.kind
+        raise blame from error
 
 
 class Bound:
@@ -83,8 +86,7 @@ class Bound:
         """The component's answer, complete and right."""
         with blaming(self.component, self.refusals):
             answer = self.complete(self.made(*arguments))
-            if checking():
-                self.check(answer, *arguments)
+            self.check(answer, *arguments)
         return answer
 
     def complete(self, answer: Any) -> Any:

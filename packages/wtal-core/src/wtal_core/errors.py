@@ -19,7 +19,13 @@ class DataError(WtalError):
 
 
 class PluginError(WtalError):
-    """A component is unknown, ambiguous, quarantined, or was given an option that it does not have."""
+    """A component is unknown, ambiguous, quarantined, was given an option that it does not have, or fails.
+
+    Attributes:
+        kind: of the component that fails, where one does.
+    """
+
+    kind: str | None = None
 
 
 class RunError(WtalError):

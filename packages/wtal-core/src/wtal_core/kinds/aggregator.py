@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import product
 from typing import Any, Protocol
@@ -62,16 +62,21 @@ class Bound(nn.Module):
         with blaming(self.component):
             answer: Tensor = self.made(features, attention, mask)
             # Where an argument is not finite, it was not the aggregator that first went wrong.
-            if checking() and bool(features.isfinite().all()) and bool(attention.isfinite().all()):
+            if not checking() or bool(features.isfinite().all() & attention.isfinite().all()):
                 pooled(answer, features, attention)
         return answer
 
     def __getattr__(self, name: str) -> Any:
-        """What else it has, such as `coefficients`."""
+        """What else it has, such as `coefficients`, whose failures are its own too."""
         try:
             return super().__getattr__(name)
         except AttributeError:
-            return getattr(super().__getattr__("made"), name)
+            found = getattr(super().__getattr__("made"), name)
+        return partial(self._call, found) if inspect.ismethod(found) else found
+
+    def _call(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        with blaming(self.component):
+            return method(*arguments, **options)
 
     def rehearse(self, num_classes: int) -> None:
         """Try it on a small example."""
