@@ -77,7 +77,7 @@ def train(
         logs = done % LOG_EVERY == 0 or done == settings.iterations
         saves = done % settings.checkpoint_every == 0 or done == settings.iterations
         what = f"fails in iteration {done} of training, stream {task.stream!r}"
-        with during(what, checked=logs or done <= start + CHECKED):
+        with during(what, checked=logs or done <= start + CHECKED, finite=done == 1):
             chosen = sampler(labels, settings.batch_size, task.seed, done - 1)
             generator = np.random.default_rng([task.seed, index, done - 1])
             rows = clip_rows(dataset, [dataset.training[i] for i in chosen], task.stream, clip, generator)
