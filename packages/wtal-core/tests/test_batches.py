@@ -167,7 +167,14 @@ def test_a_decoder_with_context_needs_neighbours(wtal, tiny, tmp_path, clip):
         for command in ("validate", "train"):
             answer = wtal(command, tiny, "--out", tmp_path / "out", *settings)
             assert (answer.code, answer.out, answer.err) == (2, "", said)
-        settings = ("--set", "model.decoder=looking", "--set", "training.clip=crop", "--set", "localization.clip=uniform")
+        settings = (
+            "--set",
+            "model.decoder=looking",
+            "--set",
+            "training.clip=crop",
+            "--set",
+            "localization.clip=uniform",
+        )
         answer = wtal("validate", tiny, *settings)
         assert (answer.code, answer.err) == (2, said.replace(clip, "uniform").replace("training", "localization"))
     assert not (tmp_path / "out").exists()

@@ -168,5 +168,8 @@ def test_an_experiment_without_any_term_is_refused(run):
     )
     assert not folder.exists()
     with tmp_plugin("loss", "weighing", Weighing):
-        settings = ("model.decoder={ name = 'snippet-classifier', classification = 0.0 }", "training.losses=['weighing']")
+        settings = (
+            "model.decoder={ name = 'snippet-classifier', classification = 0.0 }",
+            "training.losses=['weighing']",
+        )
         assert run(*settings)[0].code == 0

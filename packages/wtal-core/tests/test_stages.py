@@ -456,6 +456,26 @@ def test_nothing_left_to_train_is_refused(wtal, tiny, grown):
     assert (answer.code, answer.err) == (2, "error: stages[1]: `frozen` leaves nothing to train\n")
 
 
+class Still(nn.Module):
+    """A decoder that has nothing to learn; its loss has a gradient all the same."""
+
+    def __init__(self, feature_dim, num_classes, aggregator):
+        super().__init__()
+        self.plain = AttentionPooling(feature_dim, num_classes, aggregator).requires_grad_(False)
+
+    def forward(self, features, mask=None, targets=None):
+        return self.plain(features.requires_grad_(), mask, targets)
+
+    def loss(self, decoding, targets):
+        return self.plain.loss(decoding, targets)
+
+
+def test_a_decoder_that_has_nothing_to_train_is_refused(wtal, tiny):
+    with tmp_plugin("decoder", "still", Still):
+        answer = wtal("validate", tiny, "--set", "model.decoder=still")
+    assert (answer.code, answer.err) == (2, "error: decoder 'still' of tmp-plugin 0 has no parameter to train\n")
+
+
 # Resuming
 
 
@@ -533,7 +553,8 @@ def test_a_finished_run_of_stages_resumes_to_itself(wtal, tiny, done):
 def test_localizing_anew_leaves_what_the_teachers_read(wtal, tiny, done):
     """The settings that a teacher depended on are those of its stage, whatever localization says later."""
     before = contents(done)
-    assert wtal("localize", done, "--set", "localization.proposer.fraction=0.9").code == 0
+    changes = ("--set", "localization.proposer.fraction=0.9", "--set", "localization.stream_weights=[2]")
+    assert wtal("localize", done, *changes).code == 0
     after = contents(done)
     assert after["detections.json"] != before["detections.json"]
     for name in before:
@@ -541,9 +562,25 @@ def test_localizing_anew_leaves_what_the_teachers_read(wtal, tiny, done):
             assert after[name] == before[name]
     first, second, third = config.load(done / "config.toml").stages
     assert first.localization["proposer"] == second.localization["proposer"] == "threshold"
+    assert first.localization["stream_weights"] == second.localization["stream_weights"] == [1]
     assert third.localization == {}
+    assert wtal("train", done / "config.toml", "--out", done.parent, "--resume").code == 0
     assert wtal("run", tiny, "--out", done.parent, "--resume").code == 0
     assert contents(done) == before
+
+
+def test_the_last_stage_s_own_localization_is_what_localizing_anew_changes(wtal, tiny, tmp_path):
+    own = "localization = { proposer = { name = 'threshold', fraction = 0.9 } }\n"
+    assert wtal("run", staged(tiny, f"[[stages]]\n[[stages]]\n{own}"), "--out", tmp_path).code == 0
+    run = tmp_path / "seed-0"
+    before = contents(run)
+    kept = config.load(run / "config.toml")
+    assert kept.localization.proposer == {"name": "threshold", "fraction": 0.9}
+    assert kept.stages[0].localization["proposer"] == "threshold"
+    assert wtal("localize", run, "--set", "localization.proposer.fraction=0.1").code == 0
+    assert contents(run)["detections.json"] != before["detections.json"]
+    assert wtal("run", tiny, "--out", tmp_path, "--resume").code == 0
+    assert contents(run) == before
 
 
 def test_a_spoilt_stages_json_is_one_line(wtal, tiny, done):

@@ -59,7 +59,9 @@ def test_a_tracker_hears_of_models_metrics_and_results(wtal, tiny, tmp_path, tol
     ]
     assert heard == expected
     content = json.loads((run / "evaluation.json").read_text())
-    results = dict(zip(("localization/mAP@0.1", "localization/mAP@0.5"), content["localization"]["mean_ap"], strict=True))
+    results = dict(
+        zip(("localization/mAP@0.1", "localization/mAP@0.5"), content["localization"]["mean_ap"], strict=True)
+    )
     results["classification/mAP"] = content["classification"]["mean_ap"][0]
     assert [one[2] for one in told if one[1] == "evaluation"] == [results]
     assert [one for one in told if one[1] in ("open", "close")] == [("r", "open", run), ("r", "close")] * 2
@@ -94,7 +96,9 @@ def test_a_tracker_changes_nothing_of_a_run(wtal, tiny, tmp_path, told):
     assert wtal("run", tiny, "--out", tmp_path / "plain").code == 0
     assert wtal("run", tracked(tiny, '"recorder"'), "--out", tmp_path / "tracked").code == 0
     for name in ("checkpoints/rgb.safetensors", "metrics.jsonl", "detections.json", "evaluation.json"):
-        assert (tmp_path / "plain" / "seed-0" / name).read_bytes() == (tmp_path / "tracked" / "seed-0" / name).read_bytes()
+        assert (tmp_path / "plain" / "seed-0" / name).read_bytes() == (
+            tmp_path / "tracked" / "seed-0" / name
+        ).read_bytes()
 
 
 def test_an_option_that_a_tracker_lacks_is_refused_before_training(wtal, tiny, tmp_path, told):

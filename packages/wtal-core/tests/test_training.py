@@ -171,7 +171,9 @@ def test_the_model_carries_the_statistics_of_the_training_subset(train, tiny, st
     np.testing.assert_allclose(model.mean.numpy(), mean, rtol=1e-5)
     np.testing.assert_allclose(model.deviation.numpy(), deviation, rtol=1e-5)
     features = torch.from_numpy(videos[0])[None]
-    np.testing.assert_allclose(model.standardized(features)[0].numpy(), (videos[0] - mean) / deviation, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        model.standardized(features)[0].numpy(), (videos[0] - mean) / deviation, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_features_are_dropped_in_training_only(train):

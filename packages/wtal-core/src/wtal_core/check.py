@@ -225,15 +225,18 @@ def _prefixed(where: str, problems: Iterator[WtalError]) -> Iterator[WtalError]:
 
 def _frozen_problems(model: StreamModel, settings: config.StageSettings) -> Iterator[WtalError]:
     names = [name for name, _ in model.decoder.named_parameters()]
-    for prefix in settings.stage.frozen:
+    frozen = tuple(settings.stage.frozen)
+    for prefix in frozen:
         if not any(name.startswith(prefix) for name in names):
             yield ConfigError(f"`frozen`: no parameter's name begins with {prefix!r}; there are {', '.join(names)}")
-    if (
-        names
-        and all(name.startswith(tuple(settings.stage.frozen)) for name in names)
-        and not list(model.learnt.parameters())
-    ):
-        yield ConfigError("`frozen` leaves nothing to train")
+    learnt = [name for name, parameter in model.decoder.named_parameters() if parameter.requires_grad]
+    if list(model.learnt.parameters()) or any(not name.startswith(frozen) for name in learnt):
+        return
+    yield (
+        ConfigError("`frozen` leaves nothing to train")
+        if learnt
+        else PluginError(f"{model.decode.component} has no parameter to train")
+    )
 
 
 def _state_problems(model: StreamModel) -> Iterator[WtalError]:

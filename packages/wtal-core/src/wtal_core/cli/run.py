@@ -42,7 +42,7 @@ def command(
     print_evaluations({experiment.stem: contents})
 
 
-def say_supervision(experiment: "Experiment", found: "Opened") -> None:
+def say_supervision(experiment: Experiment, found: Opened) -> None:
     """Print which stages learn from more than labels."""
     from wtal_core.run.teaching import fully_supervised
 

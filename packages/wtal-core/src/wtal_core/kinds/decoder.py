@@ -196,7 +196,9 @@ def loss_terms(answer: Any) -> None:
             isinstance(term, Tensor) and term.shape == () and term.is_floating_point(),
             f"loss term {name!r} must be a scalar tensor, of shape (), got {answers.form(term)}",
         )
-        require(not binding.finite() or bool(term.isfinite().all()), f"loss term {name!r} must be finite, got {term.item()}")
+        require(
+            not binding.finite() or bool(term.isfinite().all()), f"loss term {name!r} must be finite, got {term.item()}"
+        )
 
 
 # Clauses of the kit

@@ -41,8 +41,8 @@ def _within(own: Intervals | None, length: int) -> Intervals | None:
     """Intervals cut to the first `length` snippets; those beyond them go."""
     if own is None:
         return None
-    kept = Intervals(*(field[own.start < length] for field in own))
-    return kept._replace(end=np.minimum(kept.end, float(length)))
+    kept = own.start < length
+    return Intervals(own.label[kept], own.start[kept], np.minimum(own.end[kept], float(length)), own.score[kept])
 
 
 def mean(predictions: Sequence[Prediction]) -> Prediction:
