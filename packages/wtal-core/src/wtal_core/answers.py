@@ -11,17 +11,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from wtal_core.binding import checking
+from wtal_core import binding
 
 
 class ContractError(AssertionError):
-    """A component does not keep the contract of its kind.
-
-    Attributes:
-        finite: False where a tensor holds NaN or infinity.
-    """
-
-    finite = True
+    """A component does not keep the contract of its kind."""
 
 
 def require(condition: bool, sentence: str) -> None:
@@ -36,7 +30,9 @@ def attribute(answer: Any, name: str) -> Any:
     return getattr(answer, name)
 
 
-def tensor(name: str, value: Any, shape: tuple[int, ...], like: Tensor, unit_range: bool = False) -> None:
+def tensor(
+    name: str, value: Any, shape: tuple[int, ...], like: Tensor, unit_range: bool = False, values: bool = True
+) -> None:
     """Require a finite tensor of a shape, with the dtype and on the device of the features `like`.
 
     Its values are looked at only where `binding.checking()` says so, because on a GPU that waits.
@@ -45,18 +41,14 @@ def tensor(name: str, value: Any, shape: tuple[int, ...], like: Tensor, unit_ran
     require(value.shape == shape, f"features {tuple(like.shape)} must give {name} {shape}, got {tuple(value.shape)}")
     require(value.dtype == like.dtype, f"{name} must have the dtype of the features, {like.dtype}, got {value.dtype}")
     require(value.device == like.device, f"{name} must be on the device of the features, {like.device}")
-    if checking():
-        if not value.isfinite().all():
-            raise not_finite(name, value)
-        if unit_range:
-            unit(name, value)
-
-
-def not_finite(name: str, value: Tensor) -> ContractError:
-    """The error of a tensor that holds NaN or infinity."""
-    error = ContractError(f"{name} must be finite, got {value.tolist()}")
-    error.finite = False
-    return error
+    if not (values and binding.checking()):
+        return
+    if not value.isfinite().all():
+        if binding.finite():
+            raise ContractError(f"{name} must be finite, got {value.tolist()}")
+        return
+    if unit_range:
+        unit(name, value)
 
 
 def array(name: str, value: Any, shape: tuple[int, ...], dtype: type[np.generic], finite: bool = True) -> None:

@@ -19,13 +19,7 @@ class DataError(WtalError):
 
 
 class PluginError(WtalError):
-    """A component is unknown, ambiguous, quarantined, was given an option that it does not have, or fails.
-
-    Attributes:
-        kind: of the component that fails, where one does.
-    """
-
-    kind: str | None = None
+    """A component is unknown, ambiguous, quarantined, fails, or was given an option that it does not have."""
 
 
 class RunError(WtalError):

@@ -62,8 +62,10 @@ class Bound(nn.Module):
         with blaming(self.component):
             answer: Tensor = self.made(features, attention, mask)
             # Where an argument is not finite, it was not the aggregator that first went wrong.
-            if not checking() or bool(features.isfinite().all() & attention.isfinite().all()):
-                pooled(answer, features, attention)
+            sound = checking() and bool(features.isfinite().all() & attention.isfinite().all())
+            pooled(answer, features, attention, values=False)
+            if sound and not answer.isfinite().all():
+                raise answers.ContractError(f"pooled features must be finite, got {answer.tolist()}")
         return answer
 
     def __getattr__(self, name: str) -> Any:
@@ -85,12 +87,12 @@ class Bound(nn.Module):
             self(features, attention, None)
 
 
-def pooled(answer: Any, features: Tensor, attention: Tensor) -> None:
+def pooled(answer: Any, features: Tensor, attention: Tensor, values: bool = True) -> None:
     """Hold an answer against the contract: (B, E), or (B, S, E) under S attentions."""
     E = features.shape[2]
     class_wise = attention.ndim == 2 and isinstance(answer, Tensor) and answer.ndim == 3  # num_classes rows of its own
     rows = answer.shape[:2] if class_wise else attention.shape[:-1]
-    answers.tensor("pooled features", answer, (*rows, E), features)
+    answers.tensor("pooled features", answer, (*rows, E), features, values=values)
 
 
 # Clauses of the kit

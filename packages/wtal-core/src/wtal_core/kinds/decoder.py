@@ -163,7 +163,7 @@ def decoded(answer: Decoding, features: Tensor, mask: Tensor | None, num_classes
     answers.tensor("attention", attention, (B, S, T), features, unit_range=True)
     if mask is not None and binding.checking():
         hidden = attention.masked_select(~mask.unsqueeze(1))
-        require(not hidden.any(), "attention must be zero where the mask is False")
+        require(not hidden.nan_to_num().any(), "attention must be zero where the mask is False")
     answers.tensor("class_scores", answers.attribute(answer.answer, "class_scores"), (B, num_classes), features, True)
     pools, scores = answer.pooled is not None, answer.snippet_logits is not None
     require(pools == (answer.logits is not None), "pooled and logits come together")
@@ -194,8 +194,8 @@ def loss_terms(answer: Any) -> None:
             isinstance(term, Tensor) and term.shape == () and term.is_floating_point(),
             f"loss term {name!r} must be a scalar tensor, of shape (), got {answers.form(term)}",
         )
-        if binding.checking() and not term.isfinite():
-            raise answers.not_finite(f"loss term {name!r}", term)
+        if binding.checking() and binding.finite() and not term.isfinite():
+            raise answers.ContractError(f"loss term {name!r} must be finite, got {term.item()}")
 
 
 # Clauses of the kit

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from wtal_core import config
-from wtal_core.answers import ContractError
 from wtal_core.binding import during
 from wtal_core.contracts import Batch, FloatArray
 from wtal_core.data.dataset import Dataset, Moments
@@ -78,7 +77,7 @@ def train(
         logs = done % LOG_EVERY == 0 or done == settings.iterations
         saves = done % settings.checkpoint_every == 0 or done == settings.iterations
         what = f"fails in iteration {done} of training, stream {task.stream!r}"
-        with during(what, checked=logs or done <= start + CHECKED):
+        with during(what, checked=logs or done <= start + CHECKED, finite=done == 1):
             try:
                 chosen = sampler(labels, settings.batch_size, task.seed, done - 1)
             except ValueError as error:  # by which it refused nothing before training
@@ -129,12 +128,6 @@ def _step(
     except Refusal as error:
         videos = [task.dataset.training[i] for i in chosen]
         raise RunError(f"stream {task.stream!r}, {error.of(videos)}") from error
-    except PluginError as error:
-        # Once the optimiser has moved the weights, no decoder or loss is to blame for what they make of sound features.
-        cause, moved = error.__cause__, done > 1 and error.kind in ("decoder", "loss")
-        if moved and isinstance(cause, ContractError) and not cause.finite:
-            raise _diverged(task.stream, done, failure(cause)) from error
-        raise
     optimizer.zero_grad(set_to_none=True)
     try:
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
@@ -153,12 +146,8 @@ def _finite(terms: Mapping[str, Tensor], stream: str, done: int) -> dict[str, fl
     values = {name: float(term.detach()) for name, term in terms.items()}
     values["loss"] = float(torch.stack([term.detach() for term in terms.values()]).sum())
     if not all(math.isfinite(value) for value in values.values()):
-        raise _diverged(stream, done, values)
+        raise RunError(
+            f"stream {stream!r}: the loss is not finite at iteration {done}: {values}; "
+            "lower training.learning_rate or standardise the features"
+        )
     return values
-
-
-def _diverged(stream: str, done: int, found: object) -> RunError:
-    return RunError(
-        f"stream {stream!r}: the loss is not finite at iteration {done}: {found}; "
-        "lower training.learning_rate or standardise the features"
-    )
