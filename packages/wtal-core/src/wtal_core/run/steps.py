@@ -84,8 +84,10 @@ def _train_stage(
                 tracker.metrics(name, iteration, terms)
             advance(iteration, f"loss {terms['loss']:.4f}")
 
-        task = _task(run, settings, member, stream, lessons)
-        train_model(task, moments[stream], report, lambda fresh, name=name: record({name: fresh}))
+        def started_from(fresh: list[str], name: str = name) -> None:
+            record({name: fresh})
+
+        train_model(_task(run, settings, member, stream, lessons), moments[stream], report, started_from)
 
 
 def _task(
