@@ -37,7 +37,7 @@ class Aggregator(Protocol):
 
     Built as `cls(**options)`: it is not told E, and works for any. One whose signature has `num_classes` is given that,
     and pools under an attention for each class, S = C. One that is linear in the features may also give
-    `coefficients(attention, mask=None)`, the weight (B, T) or (B, S, T) of each snippet in each answer, zero where hidden.
+    `coefficients(attention, mask=None)`, the weight (B, T) or (B, S, T) of each snippet in each answer, zero if hidden.
     """
 
     def __call__(self, features: Tensor, attention: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -82,7 +82,7 @@ class Bound(nn.Module):
 
 
 def pooled(answer: Any, features: Tensor, attention: Tensor, num_classes: int | None) -> None:
-    """Hold an answer against the contract: (B, E), or (B, S, E) under S attentions or where it was told of S classes."""
+    """Hold an answer against the contract: (B, E), or (B, S, E) under S attentions or if it was told of S classes."""
     several = num_classes is not None and isinstance(answer, Tensor) and answer.ndim == 3
     rows = (len(features), num_classes) if attention.ndim == 2 and several else attention.shape[:-1]
     answers.tensor("pooled features", answer, (*rows, features.shape[2]), features)

@@ -310,7 +310,7 @@ def _draws(trial: Trial, features: Tensor, targets: Targets) -> None:
 
 
 @promise(
-    "logits come from what is pooled; head_weight, if given, is their slope, or else that of snippet_logits in features"
+    "logits come from what is pooled; head_weight, if given, is their slope, or that of snippet_logits in features"
 )
 def _head(trial: Trial, features: Tensor, targets: Targets) -> None:
     decoder = _build(trial, features, targets).eval()
@@ -333,7 +333,7 @@ def _head(trial: Trial, features: Tensor, targets: Targets) -> None:
 
 
 @promise(
-    "pooled is what the aggregator gives for features and attention; without it, of one snippet its features, scaled"
+    "pooled is the aggregator's answer to features and attention, or without one, of a snippet its features, scaled"
 )
 def _pooled(trial: Trial, features: Tensor, targets: Targets) -> None:
     aggregator = WeightedMean()
@@ -352,6 +352,23 @@ def _pooled(trial: Trial, features: Tensor, targets: Targets) -> None:
             pooled, own = decoding.pooled[0], decoding.features[:1, 0]
             scale = (pooled * own).sum(1, keepdim=True) / (own**2).sum().clamp(min=1e-12)
             require(same(pooled, scale * own), f"Of features {own.tolist()} alone it pools {pooled.tolist()}.")
+
+
+@promise("the loss is a dict of named finite scalars, whose sum has a finite gradient for the parameters")
+def _loss(trial: Trial, features: Tensor, targets: Targets) -> None:
+    for given, mask in product((targets, Targets(targets.labels)), (None, some_seen(features))):
+        decoder = _build(trial, features, targets).train()
+        terms = trial.call(decoder.loss, decoding=decoder(features, mask, given), targets=given)
+        loss_terms(terms)
+        if not terms:
+            continue  # it leaves learning to the losses of the experiment
+        total = torch.stack(list(terms.values())).sum()
+        learnable = {name: one for name, one in decoder.named_parameters() if one.requires_grad}
+        require(total.requires_grad, "It is cut from the graph.")
+        reached = torch.autograd.grad(total, list(learnable.values()), allow_unused=True)
+        require(any(gradient is not None for gradient in reached), "No gradient reaches a parameter.")
+        for name, gradient in zip(learnable, reached, strict=True):
+            require(gradient is None or bool(gradient.isfinite().all()), f"The gradient of {name} is not finite.")
 
 
 @promise("a snippet that the mask hides, padding at the end or a hole, has no part in decoding and loss")
@@ -393,23 +410,6 @@ def _alone(trial: Trial, features: Tensor, targets: Targets) -> None:
     names = got.keys() & {"features", "snippet_logits", "background_logits", "class_scores"}
     one_by_one = {name: torch.cat([parts[name] for parts in alone]) for name in names}
     _require_equal({name: got[name] for name in sorted(names)}, one_by_one, "One by one")
-
-
-@promise("the loss is a dict of named finite scalars, whose sum has a finite gradient for the parameters")
-def _loss(trial: Trial, features: Tensor, targets: Targets) -> None:
-    for given, mask in product((targets, Targets(targets.labels)), (None, some_seen(features))):
-        decoder = _build(trial, features, targets).train()
-        terms = trial.call(decoder.loss, decoding=decoder(features, mask, given), targets=given)
-        loss_terms(terms)
-        if not terms:
-            continue  # it leaves learning to the losses of the experiment
-        total = torch.stack(list(terms.values())).sum()
-        learnable = {name: one for name, one in decoder.named_parameters() if one.requires_grad}
-        require(total.requires_grad, "It is cut from the graph.")
-        reached = torch.autograd.grad(total, list(learnable.values()), allow_unused=True)
-        require(any(gradient is not None for gradient in reached), "No gradient reaches a parameter.")
-        for name, gradient in zip(learnable, reached, strict=True):
-            require(gradient is None or bool(gradient.isfinite().all()), f"The gradient of {name} is not finite.")
 
 
 @promise(

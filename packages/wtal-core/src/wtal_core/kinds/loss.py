@@ -109,7 +109,8 @@ def _form(trial: Trial, decoding: Decoded, batch: Batch) -> None:
     terms = trial.call(_build(trial, batch), decoding=decoding, batch=batch)
     loss_terms(terms)
     total = torch.stack(list(terms.values())).sum() if terms else torch.zeros(())
-    if not total.requires_grad:  # nothing in this batch that it has a word about
+    if not total.requires_grad:
+        require(not total, "It is cut from the graph, and not zero, as where it has nothing to say.")
         return
     leaves = [part for part in (decoding.features, decoding.attention, decoding.head_weight) if part is not None]
     for gradient in torch.autograd.grad(total, leaves, allow_unused=True):
@@ -120,6 +121,26 @@ def _form(trial: Trial, decoding: Decoded, batch: Batch) -> None:
 def _untouched(trial: Trial, decoding: Decoded, batch: Batch) -> None:
     trial.call(_build(trial, batch), decoding=decoding, batch=batch)
     trial.unchanged(decoding=decoding, batch=batch)
+
+
+def _drawn(trial: Trial, loss: Any, decoding: Decoded, batch: Batch) -> Mapping[str, Tensor]:
+    torch.manual_seed(0)
+    answer: Mapping[str, Tensor] = trial.call(loss, decoding=decoding, batch=batch)
+    return answer
+
+
+@promise("it depends on nothing but its arguments, torch's generator, and what the state_dict of an nn.Module holds")
+def _state(trial: Trial, decoding: Decoded, batch: Batch) -> None:
+    def answer(loss: Any) -> list[Tensor]:
+        return list(_drawn(trial, loss, decoding, batch).values())
+
+    built = _build(trial, batch)
+    if isinstance(built, nn.Module):
+        remembers(lambda seed: _build(trial, batch, seed), answer)
+        return
+    first = answer(built)
+    for again in (answer(built), answer(_build(trial, batch, 1))):
+        require(all(map(same, first, again)), f"It gave {shown(first)}, then {shown(again)}.")
 
 
 @promise("a snippet that the mask hides, padding at the end or a hole, has no part in it")
@@ -144,26 +165,6 @@ def _hidden(trial: Trial, decoding: Decoded, batch: Batch) -> None:
         got = terms(at, 8)
         told = f"With another snippet hidden, or none, it is {shown(without)}, here {shown(got)}."
         require(got.keys() == without.keys() and all(same(got[name], without[name]) for name in got), told)
-
-
-def _drawn(trial: Trial, loss: Any, decoding: Decoded, batch: Batch) -> Mapping[str, Tensor]:
-    torch.manual_seed(0)
-    answer: Mapping[str, Tensor] = trial.call(loss, decoding=decoding, batch=batch)
-    return answer
-
-
-@promise("it depends on nothing but its arguments, torch's generator, and what the state_dict of an nn.Module holds")
-def _state(trial: Trial, decoding: Decoded, batch: Batch) -> None:
-    def answer(loss: Any) -> list[Tensor]:
-        return list(_drawn(trial, loss, decoding, batch).values())
-
-    built = _build(trial, batch)
-    if isinstance(built, nn.Module):
-        remembers(lambda seed: _build(trial, batch, seed), answer)
-        return
-    first = answer(built)
-    for again in (answer(built), answer(_build(trial, batch, 1))):
-        require(all(map(same, first, again)), f"It gave {shown(first)}, then {shown(again)}.")
 
 
 @promise("the optional fields that it names in `needs` are all that it needs")
