@@ -49,7 +49,7 @@ def cases():
 
 
 @pytest.mark.filterwarnings("ignore:RAM is off")  # the kit also gives targets without counts
-@pytest.mark.parametrize("clause", cases())
+@pytest.mark.parametrize("clause", list(cases()))
 def test_a_component_keeps_its_contract(clause):
     clause()
 

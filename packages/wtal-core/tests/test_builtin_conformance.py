@@ -66,6 +66,6 @@ def cases():
             yield pytest.param(*one.values, id=named, marks=marks)
 
 
-@pytest.mark.parametrize("clause", cases())
+@pytest.mark.parametrize("clause", list(cases()))
 def test_a_builtin_component_keeps_its_contract(clause):
     clause()
