@@ -149,15 +149,14 @@ def _hidden(trial: Trial, decoding: Decoded, batch: Batch) -> None:
     end, hole = places(mask)
 
     def terms(at: int, value: float) -> Mapping[str, Tensor]:
-        more = {
-            name: None if part is None else opened(part, at, 0 if name == "attention" else value, TIME[name])
-            for name, part in decoding._asdict().items()
-            if name in TIME
+        parts: dict[str, Any] = {
+            name: opened(getattr(decoding, name), at, 0 if name == "attention" else value, dim)
+            for name, dim in TIME.items()
         }
         x, seen, rows = opened(batch.features, at, value), opened(mask, at, False), opened(batch.rows, at, -1)
         taught = None if batch.targets.snippets is None else opened(batch.targets.snippets, at, torch.nan, 2)
         given = Batch(x, seen, batch.targets._replace(snippets=taught), rows)
-        return _drawn(trial, _build(trial, batch), decoding._replace(**more), given)
+        return _drawn(trial, _build(trial, batch), decoding._replace(**parts), given)
 
     expected = _drawn(trial, _build(trial, batch), decoding, batch)
     # A hole may part neighbours, so that there one hidden snippet is held against another.
