@@ -26,3 +26,12 @@ def statistics(videos):
     everything = np.concatenate([video.astype(np.float64) for video in videos])
     deviation = everything.std(axis=0)
     return everything.mean(axis=0), np.where(deviation == 0, 1.0, deviation)
+
+
+def class_wise_logits(features, attention, weight):
+    """Each class's logit, of the sum of features (T, D) under an attention of its own (C, T), with weight (C, D)."""
+    logits = []
+    for attended, weights in zip(attention, weight, strict=True):
+        pooled = [sum(a * row[d] for a, row in zip(attended, features, strict=True)) for d in range(len(weights))]
+        logits.append(sum(w * value for w, value in zip(weights, pooled, strict=True)))
+    return logits

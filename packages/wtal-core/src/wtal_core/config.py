@@ -156,12 +156,18 @@ def stages(experiment: Experiment) -> list[StageSettings]:
 
 
 def settled(experiment: Experiment) -> Experiment:
-    """The experiment as a run keeps it: what a teacher depends on does not change when localization does later."""
-    kept = [
-        msgspec.structs.replace(one.stage, localization=_without_none(msgspec.to_builtins(one.localization)))
-        for one in stages(experiment)[:-1]
-    ]
-    return msgspec.structs.replace(experiment, stages=[*kept, experiment.stages[-1]])
+    """The experiment as a run keeps it: `localization` is what the last stage's models localize by.
+
+    What a teacher depends on stands in the stages before, and does not change when localization does later.
+    """
+    *before, last = stages(experiment)
+    kept = []
+    for one in before:
+        weights = one.localization.stream_weights or [1.0] * len(experiment.data.streams)  # no key may stay open
+        whole = msgspec.structs.replace(one.localization, stream_weights=weights)
+        kept.append(msgspec.structs.replace(one.stage, localization=msgspec.to_builtins(whole)))
+    final = msgspec.structs.replace(last.stage, localization={})
+    return msgspec.structs.replace(experiment, localization=last.localization, stages=[*kept, final])
 
 
 def evaluators(experiment: Experiment) -> dict[str, Component]:
