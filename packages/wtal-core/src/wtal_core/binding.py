@@ -79,7 +79,7 @@ class Bound:
     Attributes:
         made: what the component's own code built.
         component: its name and origin.
-        given: what the host gave it when it was built.
+        given: what of the host's reached its constructor.
     """
 
     refusals: ClassVar[tuple[type[Exception], ...]] = ()

@@ -68,7 +68,9 @@ def _hears(trial: Trial) -> None:
                 values = {"classification": 0.5, "loss": 0.5}
                 trial.call(tracker.metrics, name="stage-0/rgb", iteration=iteration, values=values)
                 trial.unchanged(values=values)
-        trial.call(tracker.evaluation, values={"localization/mAP@0.5": 0.25})
+        values = {"localization/mAP@0.5": 0.25}
+        trial.call(tracker.evaluation, values=values)
+        trial.unchanged(values=values)
         tracker.close()
 
 
