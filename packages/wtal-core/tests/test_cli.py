@@ -78,9 +78,9 @@ def test_debug_in_a_process_of_its_own(tiny):
 
 
 def test_a_bug_keeps_its_traceback(tiny, monkeypatch):
-    from wtal_core import training
+    from wtal_core.training import loop
 
-    monkeypatch.setattr(training, "batch_indices", lambda *_: 1 / 0)
+    monkeypatch.setattr(loop, "make_batch", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["train", str(tiny), "--out", str(tiny.parent / "out")])
 
@@ -178,9 +178,9 @@ def test_validate_lists_all_that_is_wrong(wtal, tiny):
     assert (answer.code, answer.out) == (2, "")
     lines = answer.err.splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith("error: video 'v3', stream 'rgb': ")
-    assert lines[1].startswith("error: `device`: cannot compute on 'toaster': ")
-    assert lines[1].endswith('; use "auto" or "cpu"')
+    assert lines[0].startswith("error: `device`: cannot compute on 'toaster': ")
+    assert lines[0].endswith('; use "auto" or "cpu"')
+    assert lines[1].startswith("error: video 'v3', stream 'rgb': ")
 
 
 def test_plugins_lists_the_fakes(wtal):

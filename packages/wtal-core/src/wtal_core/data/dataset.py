@@ -144,12 +144,12 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
         WtalError: what keeps the rest from being looked at.
     """
     path = Path(data.annotations)
-    annotations = _opened(registry, "annotation reader", data.annotation_reader, path)
+    annotations = open_reader(registry, "annotation reader", data.annotation_reader, path)
     videos = read_videos(annotations, path, data.exclude)
     training = tuple(select_subset(videos, data.training_subset, path))
     test = tuple(select_subset(videos, data.test_subset, path))
     classes = tuple(map(normal, data.classes or sorted(set().union(*(video.labels for video in training)))))
-    store = _opened(registry, "feature reader", data.reader, Path(data.features))
+    store = open_reader(registry, "feature reader", data.reader, Path(data.features))
     problems = list(_label_problems(data, classes, training, test))
     parts = [part for stream in data.streams for part in _parts(config.stream_name(stream))]
     widths, found = _examine_features(data, parts, store, _distinct(training, test))
@@ -159,8 +159,13 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
     return Dataset(data, classes, training, test, store, dims, annotations.notes), problems + found
 
 
-def _opened(registry: Registry, kind: str, choice: config.Component, path: Path) -> Any:
-    """A reader at its path; which file is missing or malformed it says itself, and it is not its fault."""
+def open_reader(registry: Registry, kind: str, choice: config.Component, path: Path) -> Any:
+    """A reader at its path, bound.
+
+    Raises:
+        DataError: a file is missing or malformed; which one the reader says itself, and it is not its fault.
+        PluginError: the reader cannot be built otherwise.
+    """
     try:
         return registry.build(kind, choice, path=path)
     except PluginError as error:

@@ -19,12 +19,17 @@ def read_videos(annotations: Bound, path: Path, exclude: Collection[str] = ()) -
 
     Raises:
         Problems: entries are malformed, or names meet; they are listed, each with file, video and key.
+        DataError: the reader cannot say which videos there are.
     """
     excluded = {normal(name): name for name in exclude}
     videos: dict[str, Video] = {}
     spelt: dict[str, str] = {}  # the names as the file has them
     problems: list[WtalError] = []
-    for given in annotations.names():
+    try:
+        names = annotations.names()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: {error}") from error
+    for given in names:
         name = normal(given)
         if name in spelt:
             problems.append(
@@ -39,7 +44,7 @@ def read_videos(annotations: Bound, path: Path, exclude: Collection[str] = ()) -
             continue
         try:
             videos[name] = _admitted(annotations.video(given))
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             problems.append(DataError(f"{path}: video {given!r}: {error}"))
     unknown = [given for name, given in excluded.items() if name not in spelt]
     problems = [*_unknown_exclusions(path, unknown, list(spelt)), *abridged(problems, f"malformed entries of {path}")]
