@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wtal_eval
-from wtal_core import config, evaluation
-from wtal_core.annotations import read_annotations, select_subset
-from wtal_core.dataset import Dataset
+from wtal_core import config
+from wtal_core.data.dataset import Dataset, open_reader
+from wtal_core.data.videos import read_videos, select_subset
 from wtal_core.errors import WtalError
-from wtal_core.localization import VideoDetections
-from wtal_core.plugins import discover
+from wtal_core.prediction.detect import Localized, VideoDetections
+from wtal_core.prediction.score import score
+from wtal_core.registry import discover
 
 NFC, NFD = "caf\xe9", "cafe\u0301"
 REFUSED = "refused"
@@ -19,7 +20,7 @@ NOBODY_KNOWS = ""
 
 
 def core(path: Path, subset: str) -> Dataset:
-    videos = read_annotations(path)
+    videos = read_videos(open_reader(discover(), "annotation reader", "activitynet", path), path)
     test = tuple(select_subset(videos, subset, path))
     classes = tuple(sorted(set().union(*(video.labels for video in test))))
     data = config.Data(annotations=str(path), features="", grid="duration", test_subset=subset)
@@ -194,7 +195,8 @@ def test_a_run_forgives_ambiguous_intervals_where_the_evaluator_does(write, tmp_
         data=config.Data(annotations=str(path), features="", grid="duration"),
         evaluation=config.Evaluation(evaluator=evaluator),
     )
-    content = evaluation.evaluate(core(path, "test"), detections, {"v": np.ones(1)}, experiment, discover())
+    localized = Localized(detections, {"v": np.ones(1)})
+    content = score(core(path, "test"), localized, experiment, discover())
     results = [{"label": "jump", "segment": [5, 6], "score": 0.9}, {"label": "jump", "segment": [1, 2], "score": 0.5}]
     (tmp_path / "d.json").write_text(json.dumps({"results": {"v": results}}))
     alone = wtal_eval.evaluate(

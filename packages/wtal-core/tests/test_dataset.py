@@ -1,4 +1,4 @@
-"""Time axis, sampling, and what is checked before training."""
+"""Time axis, joint streams, and what is checked before training."""
 
 import errno
 from pathlib import Path
@@ -7,10 +7,9 @@ import naive
 import numpy as np
 import pytest
 from conftest import edit_json
-from hypothesis import given
-from hypothesis import strategies as st
-from wtal_core import config, validation
-from wtal_core.dataset import open_dataset, sample_segments, snippet_edges
+from wtal_core import config
+from wtal_core.data.dataset import Moments, examine, survey
+from wtal_core.data.timeline import snippet_edges
 from wtal_core.errors import DataError, Problems, WtalError
 
 # The time axis
@@ -47,46 +46,6 @@ def test_edges_by_duration_need_one():
         snippet_edges("duration", 3, None)
 
 
-# Sampling
-
-
-@given(length=st.integers(1, 500), segments=st.integers(1, 60), seed=st.integers(0, 2**32))
-def test_each_sampled_snippet_lies_in_its_segment(length, segments, seed):
-    rows = sample_segments(length, segments, np.random.default_rng(seed))
-    assert rows.shape == (segments,)
-    assert rows.dtype.kind == "i"
-    numbers = np.arange(segments)
-    first, last = numbers * length // segments, -(-(numbers + 1) * length // segments) - 1
-    assert (first <= rows).all()
-    assert (rows <= last).all()
-    assert (np.diff(rows) >= 0).all()
-    if length % segments == 0:
-        assert (rows // (length // segments) == numbers).all()
-
-
-def test_a_shorter_video_repeats_its_snippets_and_misses_none():
-    rows = sample_segments(3, 12, np.random.default_rng(0))
-    assert rows.tolist() == sorted([0, 1, 2] * 4)
-
-
-def test_every_snippet_of_a_segment_is_drawn_equally_often():
-    generator = np.random.default_rng(0)
-    draws = np.array([sample_segments(12, 3, generator) for _ in range(4000)])
-    frequencies = np.bincount(draws.ravel(), minlength=12) / 4000
-    np.testing.assert_allclose(frequencies, 0.25, atol=0.04)
-
-
-class AlmostOne:
-    @staticmethod
-    def random(size):
-        return np.full(size, np.nextafter(1.0, 0.0))
-
-
-@pytest.mark.parametrize(("length", "segments"), [(1, 1), (7, 7), (400, 20), (10**9, 1)])
-def test_rounding_never_leaves_the_video(length, segments):
-    assert sample_segments(length, segments, AlmostOne())[-1] == length - 1
-
-
 # Opening: everything is fine
 
 
@@ -95,7 +54,10 @@ def opened(registry, tiny):
     """Open the tiny data set with settings: `opened("data.classes=[...]")`."""
 
     def do(*settings):
-        return open_dataset(config.load(tiny, settings).data, registry)
+        dataset, found = examine(config.load(tiny, settings).data, registry)
+        if found:
+            raise Problems(found)
+        return dataset
 
     return do
 
@@ -303,15 +265,14 @@ def many(folder, count, **changes):
     )
 
 
-def test_problems_of_one_form_are_counted(problems, tiny, folder):
+def test_problems_of_one_form_are_counted(problems, wtal, tiny, folder):
     many(folder, 3000)
     said = problems()
     for stream in ("rgb", "flow"):
         assert sum(f"stream {stream!r}: {folder}/features/{stream}/w" in line for line in said) == 10
         assert f"... and 2990 more videos of stream {stream!r} without features that can be read" in said
     assert len(said) == 22
-    _, found = validation.validate(tiny, [], tiny.parent / "runs")
-    assert sum(len(str(problem)) for problem in found) < 10_000
+    assert len(wtal("validate", tiny).err) < 10_000
 
 
 def test_a_class_that_many_videos_have_is_unknown_once(problems, folder):
@@ -367,14 +328,13 @@ def test_a_misspelt_stream_is_said_once(problems, folder):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("rows", [None, np.array([0, 7, 2])])
-def test_values_that_are_no_numbers_are_found_when_they_are_read(opened, folder, value, rows):
+def test_values_that_are_no_numbers_are_found_when_a_whole_video_is_read(opened, folder, value):
     array = np.ones((10, 4), np.float32)
     array[7, 3] = value
     replace(folder, "v0", array)
     dataset = opened()
     with pytest.raises(DataError) as error:
-        dataset.read(dataset.training[0], "rgb", rows)
+        dataset.read(dataset.training[0], "rgb")
     assert str(error.value) == (
         f"video 'v0', stream 'rgb': {value} at snippet 7, feature 3 of {folder}/features; "
         "extract this video's features again or list it in data.exclude"
@@ -483,15 +443,16 @@ def test_all_problems_come_at_once(problems, folder):
     assert len(problems()) == 3
 
 
-def test_validation_adds_what_only_reading_every_value_shows(fakes, tiny, folder):
+def test_validation_adds_what_only_reading_every_value_shows(fakes, wtal, tiny, folder):
     array = np.ones((10, 4), np.float32)
     array[2, 1] = np.nan
     replace(folder, "v1", array, "flow")
     video(folder, "v8", annotations=[{"label": "run"}])
     (folder / "features" / "rgb" / "v7.npy").unlink()
-    settings = ["model.aggregator=stpm", "localization.proposer.fractoin=1"]
-    _, found = validation.validate(tiny, settings, tiny.parent / "runs")
-    assert [str(problem).replace(str(folder), "FOLDER") for problem in found] == [
+    answer = wtal("validate", tiny, "--set", "model.aggregator=stpm", "--set", "localization.proposer.fractoin=1")
+    assert (answer.code, answer.out) == (2, "")
+    said = [line.removeprefix("error: ").replace(str(folder), "FOLDER") for line in answer.err.splitlines()]
+    assert said == [
         "unknown aggregator 'stpm'; known: maa (not installed: pip install wtal-aggregators)",
         "proposer 'threshold' of wtal-fakes 1.0 has no option 'fractoin'; did you mean 'fraction'? "
         "its options: fraction",
