@@ -34,7 +34,7 @@ def test_defaults_and_paths_relative_to_the_file(write, tmp_path, monkeypatch):
     assert experiment.data.annotations == str(tmp_path / "a.json")
     assert experiment.data.features == str(tmp_path / "f")
     assert (experiment.data.streams, experiment.model.decoder) == (["rgb", "flow"], "attention-pooling")
-    assert (experiment.training.snippets, experiment.seed, experiment.threads) == (20, 0, 1)
+    assert (experiment.training.clip, experiment.seed, experiment.threads) == ("segments", 0, 1)
 
 
 def test_absolute_paths_stay(write):
@@ -82,7 +82,6 @@ WRONG = [
     *(
         (DATA + f'[training]\n{key} = "x"', f"`training.{key}`: Expected `{kind}`, got `str`")
         for key, kind in {
-            "snippets": "int",
             "learning_rate": "float",
             "iterations": "int",
             "batch_size": "int",
