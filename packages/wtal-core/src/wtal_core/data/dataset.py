@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class Instances(NamedTuple):
     end: FloatArray  # (N,) seconds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Videos, classes and features of an experiment. Made by `examine`, which checks them."""
 
@@ -254,11 +255,22 @@ class Survey(NamedTuple):
     statistics: Mapping[str, Moments]  # of each stream, over the training subset
 
 
+#: Of the data sets that are open: the runs of several seeds share one, and what it holds is read once for all of them.
+_SURVEYS: WeakKeyDictionary[Dataset, Survey] = WeakKeyDictionary()
+
+
 def survey(dataset: Dataset, report: Callable[[str], None] = lambda _: None) -> Survey:
     """Read every array once: what is wrong with its values, and mean and deviation of the training subset's.
 
     Features without a shape are left out: opening the data set has told of them. `report` hears of each finished video.
+    Asked again of the same data set, it answers as before.
     """
+    if dataset not in _SURVEYS:
+        _SURVEYS[dataset] = _read_all(dataset, report)
+    return _SURVEYS[dataset]
+
+
+def _read_all(dataset: Dataset, report: Callable[[str], None]) -> Survey:
     problems: list[WtalError] = []
     moments = {stream: Moments(dataset.feature_dims[stream]) for stream in dataset.streams}
     training = {video.name for video in dataset.training}
