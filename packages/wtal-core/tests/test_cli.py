@@ -4,9 +4,13 @@ import json
 import pickle
 import re
 import sys
+from collections import Counter
 
+import numpy as np
 import pytest
-from conftest import FAKES, hook, plugin, python
+from conftest import FAKES, edit_json, hook, plugin, python
+from wtal_core.builtin.activitynet import ActivityNet
+from wtal_core.builtin.features import NpyFolder
 from wtal_core.cli import main
 from wtal_core.errors import ConfigError, DataError, PluginError, Problems
 
@@ -181,6 +185,105 @@ def test_validate_lists_all_that_is_wrong(wtal, tiny):
     assert lines[0].startswith("error: `device`: cannot compute on 'toaster': ")
     assert lines[0].endswith('; use "auto" or "cpu"')
     assert lines[1].startswith("error: video 'v3', stream 'rgb': ")
+
+
+def test_validate_counts_what_nobody_can_tell_apart_from_instances(wtal, tiny):
+    def change(content):
+        for name in ("v7", "v8"):
+            content["database"][name]["annotations"].append({"label": "Ambiguous", "segment": [0, 1]})
+
+    edit_json(tiny.parent / "annotations.json", change)
+    lines = wtal("validate", tiny).out.splitlines()
+    assert lines[1:4] == [
+        "  training: 6 videos, 6 instances",
+        "  validation: 3 videos, 3 instances, 2 ambiguous intervals",
+        "  2 classes: jump, run",
+    ]
+
+
+def nan(folder):
+    np.save(folder / "features" / "flow" / "v8.npy", np.full((10, 4), np.nan, np.float32))
+    np.save(folder / "features" / "rgb" / "v0.npy", np.full((10, 4), np.inf, np.float32))
+
+
+def without_segment(folder):
+    def change(content):
+        content["database"]["v8"]["annotations"] = [{"label": "run"}]
+        content["database"]["v1"]["annotations"] = [{"label": "run"}]
+
+    edit_json(folder / "annotations.json", change)
+
+
+def without_files(folder):
+    (folder / "features" / "rgb" / "v3.npy").unlink()
+    (folder / "features" / "flow" / "v7.npy").unlink()
+
+
+def nothing(folder):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("spoil", "settings", "count"),
+    [
+        (nan, [], 2),
+        (without_segment, [], 1),
+        (without_files, [], 2),
+        (without_files, ["device=toaster", "model.aggregator=mean", "data.classes=['run']"], 5),
+        (nothing, ["training.clip.snipets=3", "training.sampler=epoch", "localization.clip=hole"], 3),
+        (nothing, ["training.losses=['snippet-targets']"], 2),
+        (nothing, ["localization.clip={name='crop', snippets=5}"], 1),
+        (nothing, ["stages.0.frozen=['tail']"], 1),
+        (nothing, ["stages.0.frozen=['']"], 1),
+        (without_segment, ["stages.0.teacher=annotations", "data.test_subset=training"], 2),
+        (nothing, ["trackers=['tensorbord', {name='tensorboard', flush=1}]"], 2),
+        (nothing, ["training.iterations=x", "stages.0.modles=1"], 2),
+    ],
+)
+def test_validate_prints_what_a_run_is_refused_for(wtal, tiny, tmp_path, spoil, settings, count):
+    spoil(tiny.parent)
+    words = [word for setting in settings for word in ("--set", setting)]
+    validated = wtal("validate", tiny, *words)
+    assert (validated.code, validated.out) == (2, "")
+    assert len(validated.err.splitlines()) == count
+    assert len(set(validated.err.splitlines())) == count
+    refused = wtal("run", tiny, "--out", tmp_path / "out", *words)
+    assert (refused.code, refused.out) == (2, "")
+    if settings and "training.iterations=x" in settings:  # of what is no experiment, the same is said
+        assert sorted(refused.err.splitlines()) == sorted(validated.err.splitlines())
+    else:
+        assert refused.err == validated.err
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_data_are_opened_once_a_command_and_surveyed_once_for_all_seeds(wtal, tiny, tmp_path, monkeypatch):
+    seen = Counter()
+
+    def count(kind, name, label):
+        real = getattr(kind, name)
+
+        def counting(self, *given, **named):
+            seen[label(*given, **named)] += 1
+            return real(self, *given, **named)
+
+        monkeypatch.setattr(kind, name, counting)
+
+    def read(name, stream, rows=None):
+        return f"{name} whole" if rows is None else "rows"
+
+    count(ActivityNet, "__init__", lambda path: "annotations")
+    count(ActivityNet, "video", lambda name: f"{name} annotated")
+    count(NpyFolder, "__init__", lambda path: "features")
+    count(NpyFolder, "shape", lambda name, stream: f"{name} shape")
+    count(NpyFolder, "read", read)
+    answer = wtal("run", tiny, "--out", tmp_path, "--seeds", "0,1,2", "--set", "data.streams=['rgb']")
+    assert (answer.code, answer.err) == (0, "")
+    assert (seen["annotations"], seen["features"]) == (1, 1)
+    assert [seen[f"v{number} annotated"] for number in range(9)] == [1] * 9
+    assert [seen[f"v{number} shape"] for number in range(9)] == [1] * 9
+    # Training videos are read whole by the survey; test videos also by the models of each seed.
+    assert [seen[f"v{number} whole"] for number in range(9)] == [1] * 6 + [4] * 3
+    assert seen["rows"] == 3 * 12 * 4
 
 
 def test_plugins_lists_the_fakes(wtal):

@@ -28,8 +28,7 @@ def command(
 
     contents = []
     with planned(experiment, settings, seeds, out, resume) as plan:
-        found = opened(plan[0][1])
-        found.dataset.ground_truth()  # fails before training if there is nothing to evaluate with
+        found = opened(plan[0][1], scored=True)
         for path, seeded in plan:
             run = runs.create(path, seeded, found, resume=resume)
             with bars() as progress, resumable():
