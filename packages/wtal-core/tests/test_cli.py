@@ -9,10 +9,12 @@ from collections import Counter
 import numpy as np
 import pytest
 from conftest import FAKES, edit_json, hook, plugin, python
+from wtal_core import config
 from wtal_core.builtin.activitynet import ActivityNet
 from wtal_core.builtin.features import NpyFolder
 from wtal_core.cli import main
 from wtal_core.errors import ConfigError, DataError, PluginError, Problems
+from wtal_core.testing import tmp_plugin
 
 COMMANDS = ["run", "train", "localize", "evaluate", "sweep", "validate", "plugins", "describe", "new-plugin", "demo"]
 
@@ -161,6 +163,42 @@ def test_localize_says_what_it_wrote_and_what_is_next(wtal, tiny, tmp_path):
     answer = wtal("localize", run)
     assert (answer.code, answer.err) == (0, "")
     assert answer.out == f"{run / 'detections.json'}: written; next: wtal evaluate {run}\n"
+
+
+class Silent:
+    """A teacher that says nothing, and keeps what it was shown."""
+
+    shown = []  # noqa: RUF012 - it is built anew for every stage
+
+    def __call__(self, prediction, detections, edges, video):
+        self.shown.append((video.name, detections.start.tolist(), detections.score.tolist()))
+        return np.full((len(video.labels), len(edges) - 1), np.nan)
+
+
+def test_localizing_otherwise_later_changes_the_last_stage_and_nothing_that_a_teacher_saw(wtal, tiny, tmp_path):
+    run, fraction = tmp_path / "seed-0", "localization.proposer.fraction=0.99"
+    tiny.write_text(
+        tiny.read_text() + '[localization]\nproposer = { name = "threshold", fraction = 0.5 }\n[[stages]]\n[[stages]]\n'
+        'teacher = "silent"\nlocalization = { proposer = { name = "threshold", fraction = 0.25 } }\n'
+    )
+    with tmp_plugin("teacher", "silent", Silent):
+        Silent.shown.clear()
+        assert wtal("run", tiny, "--out", tmp_path).err == ""
+        shown, detections = Silent.shown[-6:], (run / "detections.json").read_text()
+        assert [name for name, *_ in shown] == [f"v{number}" for number in range(6)]
+        assert wtal("localize", run, "--set", fraction).err == ""
+        assert (run / "detections.json").read_text() != detections
+        for file in (run / "config.toml", tiny):
+            kept = config.stages(config.settled(config.load(file)))[0].localization
+            assert kept.proposer == {"name": "threshold", "fraction": 0.5}
+        last = config.stages(config.load(run / "config.toml"))[-1].localization
+        assert last.proposer == {"name": "threshold", "fraction": 0.99}
+        (run / "checkpoints" / "stage-1" / "rgb.safetensors").unlink()
+        Silent.shown.clear()
+        assert wtal("train", run / "config.toml", "--out", tmp_path, "--resume").err == ""
+        assert Silent.shown[-6:] == shown
+        assert wtal("localize", run, "--set", "localization.proposer.fraction=0.25").err == ""
+        assert (run / "detections.json").read_text() == detections
 
 
 def test_validate_describes_what_is_right(wtal, tiny):

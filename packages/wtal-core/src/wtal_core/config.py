@@ -307,7 +307,8 @@ def _convert(
 ) -> tuple[_T | None, list[str], bool]:
     """What can be made of a table, all that is wrong with it, and whether nothing stands in for what is required."""
     remaining = copy.deepcopy(dict(table))
-    problems, complete = [], True
+    problems: list[str] = []
+    complete = True
     while True:
         try:
             return msgspec.convert(remaining, kind), problems, complete
@@ -324,7 +325,8 @@ def _convert(
 def _stage(experiment: Experiment, number: int) -> tuple[StageSettings | None, list[str]]:
     """What holds in a stage, as far as that can be told, and what is wrong with what it changes."""
     stage = experiment.stages[number]
-    tables, problems = {}, []
+    tables: dict[str, Any] = {}
+    problems: list[str] = []
     for section in ("model", "training", "localization"):
         usual = getattr(experiment, section)
 
