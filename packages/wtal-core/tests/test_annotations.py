@@ -4,12 +4,13 @@ import json
 
 import pytest
 from conftest import SHARED
+from wtal_core.builtin.activitynet import ActivityNet
 from wtal_core.contracts import Instance, Video
 from wtal_core.data.dataset import open_reader
 from wtal_core.data.videos import read_videos, select_subset
 from wtal_core.errors import DataError, PluginError, Problems
 from wtal_core.registry import discover
-from wtal_core.testing import tmp_plugin
+from wtal_core.testing import parametrize_with_clauses, tmp_plugin
 
 NFC, NFD = "caf\xe9", "cafe\u0301"
 
@@ -391,6 +392,26 @@ def test_notes_may_be_missing_and_names_are_strings(tmp_path):
     assert str(error.value) == (
         "annotation reader 'lines' of tmp-plugin 0 fails: TypeError: names must be strings, got [7]"
     )
+
+
+# The contract
+
+
+def write_activitynet(path, videos):
+    database = {
+        name: {
+            "subset": subset,
+            "duration": duration,
+            "annotations": [{"label": label, "segment": segment} for label, segment in instances],
+        }
+        for name, subset, duration, instances in videos
+    }
+    path.write_text(json.dumps({"database": database}))
+
+
+@parametrize_with_clauses("annotation reader", ActivityNet, write=write_activitynet)
+def test_activitynets_format_keeps_the_contract(clause):
+    clause()
 
 
 # Published files

@@ -294,6 +294,53 @@ def test_validate_prints_what_a_run_is_refused_for(wtal, tiny, tmp_path, spoil, 
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
+NAMELESS = "is a table without a `name`, a string that says which component it is"
+
+
+@pytest.mark.parametrize(
+    ("top", "text", "said"),
+    [
+        ("", "[model]\naggregator = { power = 2 }", [f"`model.aggregator` {NAMELESS}"]),
+        ("trackers = [{ x = 1 }]", "", [f"`trackers[0]` {NAMELESS}"]),
+        ("", "[[stages]]\nteacher = { x = 1 }", [f"`stages[0].teacher` {NAMELESS}"]),
+        (
+            "",
+            "[[stages]]\ntraining = { losses = ['b', { x = 1 }, { y = 1 }] }",
+            [f"`stages[0].training.losses[{number}]` {NAMELESS}" for number in (1, 2)],
+        ),
+        (
+            "",
+            '[[stages]]\ntraining = { iterations = "x", foo = 1 }\n[[stages]]\nmodel = { decoder = 3 }',
+            [
+                "`stages[0].training.iterations`: Expected `int`, got `str`",
+                "unknown key `stages[0].training.foo`; known: batch_size, checkpoint_every, clip, feature_dropout, "
+                "iterations, learning_rate, losses, sampler, standardize, weight_decay",
+                "`stages[1].model.decoder`: Expected `str | table`, got `int`",
+            ],
+        ),
+        (
+            "",
+            "[[stages]]\nlocalization = { stream_weights = [1], clip = { x = 1 } }",
+            [
+                f"`stages[0].localization.clip` {NAMELESS}",
+                "`stages[0].localization.stream_weights` must hold one weight for each of the 2 streams, not all zero; "
+                "got [1.0]",
+            ],
+        ),
+        ("stages = []", "", ["`stages` is empty; leave it out for one stage"]),
+        ("", '[[stages]]\nstart = "continue"', ['`stages[0].start` is "continue", but there is no stage before it']),
+    ],
+)
+def test_what_is_wrong_in_the_file_does_not_hide_what_is_wrong_elsewhere(wtal, tiny, top, text, said):
+    without_files(tiny.parent)
+    tiny.write_text(f"{top}\n{tiny.read_text()}{text}\n")
+    answer = wtal("validate", tiny)
+    lines = answer.err.splitlines()
+    assert sorted(lines[:-2]) == sorted(f"error: {tiny}: {sentence}" for sentence in said)
+    assert lines[-2].startswith("error: video 'v3', stream 'rgb': ")
+    assert lines[-1].startswith("error: video 'v7', stream 'flow': ")
+
+
 def test_data_are_opened_once_a_command_and_surveyed_once_for_all_seeds(wtal, tiny, tmp_path, monkeypatch):
     seen = Counter()
 

@@ -32,6 +32,8 @@ NonNegative = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 Probability = Annotated[float, Meta(ge=0, lt=1)]
 
 _T = TypeVar("_T")
+#: The keys and indices that lead to a value.
+_Path = Sequence[str | int]
 
 #: A component: its name, or a table with `name` and options.
 Component = str | dict[str, Any]
@@ -158,7 +160,7 @@ def stages(experiment: Experiment) -> list[StageSettings]:
     for number in range(len(experiment.stages)):
         one, problems = _stage(experiment, number)
         if one is None or problems:
-            raise ConfigError(problems[0])
+            raise ConfigError(problems[0][0])
         settings.append(one)
     return settings
 
@@ -295,47 +297,50 @@ def differences(one: Experiment, other: Experiment) -> list[str]:
 def _decode(table: Mapping[str, Any], source: str) -> tuple[Experiment | None, list[WtalError]]:
     """Decode a table strictly and report every problem, not only the first: drop what is wrong and try again."""
     experiment, found, complete = _convert(table, Experiment, _explain)
-    problems: list[WtalError] = [ConfigError(f"{source}: {message}") for message in found]
+    problems: list[WtalError] = [ConfigError(f"{source}: {message}") for message, _ in found]
     if experiment is None:
         return None, problems
-    problems += [ConfigError(f"{source}: {message}") for message in _inconsistencies(experiment)]
-    return _with_home(experiment) if complete else None, problems
+    inconsistent = list(_inconsistencies(experiment))
+    problems += [ConfigError(f"{source}: {message}") for message, _ in inconsistent]
+    sound = to_table(experiment)
+    for _, path in inconsistent:
+        _mend(sound, path)
+    return _with_home(msgspec.convert(sound, Experiment)) if complete else None, problems
 
 
 def _convert(
-    table: Mapping[str, Any], kind: type[_T], explain: Callable[[str, list[str | int]], str]
-) -> tuple[_T | None, list[str], bool]:
-    """What can be made of a table, all that is wrong with it, and whether nothing stands in for what is required."""
+    table: Mapping[str, Any], kind: type[_T], explain: Callable[[str, _Path], str]
+) -> tuple[_T | None, list[tuple[str, _Path]], bool]:
+    """What can be made of a table, all that is wrong in it and where, and if it has all that is required."""
     remaining = copy.deepcopy(dict(table))
-    problems: list[str] = []
+    problems: list[tuple[str, _Path]] = []
     complete = True
     while True:
         try:
             return msgspec.convert(remaining, kind), problems, complete
         except msgspec.ValidationError as error:
             text, path = _parse(str(error))
-            problems.append(explain(text, path))
             field = _UNKNOWN.search(text) or _MISSING.search(text)
-            path = [*path, field[1]] if field else path
-            if not _mend(remaining, path):
+            problems.append((explain(text, path), [*path, field[1]] if field else path))
+            if not _mend(remaining, problems[-1][1]):
                 return None, problems, False
-            complete &= tuple(path) not in _REQUIRED
+            complete &= tuple(problems[-1][1]) not in _REQUIRED
 
 
-def _stage(experiment: Experiment, number: int) -> tuple[StageSettings | None, list[str]]:
-    """What holds in a stage, as far as that can be told, and what is wrong with what it changes."""
+def _stage(experiment: Experiment, number: int) -> tuple[StageSettings | None, list[tuple[str, _Path]]]:
+    """What holds in a stage, as far as that can be told, and what is wrong with what it changes, and where."""
     stage = experiment.stages[number]
     tables: dict[str, Any] = {}
-    problems: list[str] = []
+    problems: list[tuple[str, _Path]] = []
     for section in ("model", "training", "localization"):
         usual = getattr(experiment, section)
 
-        def explain(text: str, path: list[str | int], section: str = section) -> str:
+        def explain(text: str, path: _Path, section: str = section) -> str:
             return _explain(text, [section, *path], f"stages[{number}].")
 
         changed = msgspec.to_builtins(usual) | getattr(stage, section)
         tables[section], found, _ = _convert(changed, type(usual), explain)
-        problems += found
+        problems += [(message, ["stages", number, section, *path]) for message, path in found]
     if None in tables.values():
         return None, problems
     return StageSettings(number, **tables, stage=stage), problems
@@ -343,42 +348,56 @@ def _stage(experiment: Experiment, number: int) -> tuple[StageSettings | None, l
 
 def components(experiment: Experiment) -> Iterator[tuple[str, str, Component]]:
     """Every component that an experiment names: the path of its key, its kind, and the setting."""
-    table = to_table(experiment)
-    yield from _components(table)
-    for number, stage in enumerate(table["stages"]):
-        yield from _components(stage, f"stages[{number}].")
+    for path, kind, value in _components(to_table(experiment)):
+        yield dotted(path), kind, value
 
 
-def _components(table: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, str, Any]]:
-    """Those of the experiment, or of a stage."""
+def _components(table: Mapping[str, Any], where: _Path = ()) -> Iterator[tuple[_Path, str, Any]]:
+    """Those of the experiment and its stages, or of a stage."""
     for (*sections, key), kind in _COMPONENTS.items():
         inner = table
         for section in sections:
             inner = inner.get(section, {})
         found = inner.get(key)
-        path = where + dotted([*sections, key])
+        path = [*where, *sections, key]
         if isinstance(found, list):
-            yield from ((f"{path}[{number}]", kind, one) for number, one in enumerate(found))
+            yield from (([*path, number], kind, one) for number, one in enumerate(found))
         elif found is not None:
             yield path, kind, found
+    for number, stage in enumerate(table.get("stages", [])):
+        yield from _components(stage, ["stages", number])
 
 
-def _inconsistencies(experiment: Experiment) -> Iterator[str]:
-    """What types cannot express."""
-    for key, _, value in components(experiment):
+def _inconsistencies(experiment: Experiment) -> Iterator[tuple[str, _Path]]:
+    """What types cannot express, and what must go so that the rest can be looked at."""
+    for path, _, value in _components(to_table(experiment)):
         if isinstance(value, dict) and not isinstance(value.get("name"), str):
-            yield f"`{key}` is a table without a `name`, a string that says which component it is"
-    streams = experiment.data.streams
-    yield from _weight_problems(experiment.localization.stream_weights, len(streams), "")
+            yield f"`{dotted(path)}` is a table without a `name`, a string that says which component it is", path
+    streams = len(experiment.data.streams)
+    if problem := _weight_problem(experiment.localization, streams):
+        yield f"`localization.stream_weights` {problem}", ["localization", "stream_weights"]
     for number, stage in enumerate(experiment.stages):
         one, problems = _stage(experiment, number)
         yield from problems
-        if one is not None and "stream_weights" in stage.localization:
-            yield from _weight_problems(one.localization.stream_weights, len(streams), f"stages[{number}].")
+        if "stream_weights" in stage.localization and one and (problem := _weight_problem(one.localization, streams)):
+            path = ["stages", number, "localization", "stream_weights"]
+            yield f"`{dotted(path)}` {problem}", path
     if not experiment.stages:
-        yield "`stages` is empty; leave it out for one stage"
+        yield "`stages` is empty; leave it out for one stage", ["stages"]
     elif experiment.stages[0].start == "continue":
-        yield '`stages[0].start` is "continue", but there is no stage before it'
+        yield '`stages[0].start` is "continue", but there is no stage before it', ["stages", 0, "start"]
+    yield from ((message, ()) for message in _data_problems(experiment.data))
+
+
+def _weight_problem(localization: Localization, streams: int) -> str | None:
+    weights = localization.stream_weights
+    if weights is None or (len(weights) == streams and sum(weights) > 0):
+        return None
+    return f"must hold one weight for each of the {streams} streams, not all zero; got {weights}"
+
+
+def _data_problems(data: Data) -> Iterator[str]:
+    streams = data.streams
     names = [name for stream in streams for name in ([stream] if isinstance(stream, str) else stream)]
     if len(set(map(normal, names))) < len(names):
         yield f"`data.streams` names a stream twice: {streams}"
@@ -390,21 +409,13 @@ def _inconsistencies(experiment: Experiment) -> Iterator[str]:
         if "+" in stream:
             yield f"`data.streams`: {stream!r} has a '+', which joins streams; write them as a list in the list"
     for key in ("annotations", "features"):
-        value = getattr(experiment.data, key)
+        value = getattr(data, key)
         if CONTROL.search(value):
             yield f"`data.{key}` has a control character, {value!r}; {_BACKSLASH}"
         try:
             Path(value).expanduser()
         except RuntimeError:
             yield f"`data.{key}`: {value!r} begins with the home folder of a user that is unknown here"
-
-
-def _weight_problems(weights: Sequence[float] | None, streams: int, where: str) -> Iterator[str]:
-    if weights is not None and (len(weights) != streams or not sum(weights) > 0):
-        yield (
-            f"`{where}localization.stream_weights` must hold one weight for each of the {streams} streams, "
-            f"not all zero; got {weights}"
-        )
 
 
 def _with_home(experiment: Experiment) -> Experiment:

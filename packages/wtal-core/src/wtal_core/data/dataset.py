@@ -265,7 +265,10 @@ def survey(dataset: Dataset, report: Callable[[str], None] = lambda _: None) -> 
     Features without a shape are left out: opening the data set has told of them. `report` hears of each finished video.
     Asked again of the same data set, it answers as before.
     """
-    if dataset not in _SURVEYS:
+    if dataset in _SURVEYS:
+        for video in _distinct(dataset.training, dataset.test):
+            report(video.name)
+    else:
         _SURVEYS[dataset] = _read_all(dataset, report)
     return _SURVEYS[dataset]
 
