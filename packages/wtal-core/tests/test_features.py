@@ -13,7 +13,7 @@ from conftest import python
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hypothesis_numpy
-from wtal_core.features import Hdf5File, NpyFolder
+from wtal_core.builtin.features import Hdf5File, NpyFolder
 
 FEATURES = np.arange(12, dtype=np.float32).reshape(4, 3)
 
@@ -139,7 +139,7 @@ def test_npy_keeps_no_file_open(tmp_path):
     write_npy(tmp_path, {(f"v{i}", stream): FEATURES for i in range(600) for stream in ("rgb", "flow")})
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))\n"
-        "import numpy as np; from pathlib import Path; from wtal_core.features import NpyFolder\n"
+        "import numpy as np; from pathlib import Path; from wtal_core.builtin.features import NpyFolder\n"
         f"store = NpyFolder(Path({str(tmp_path)!r}))\n"
         "kept = [store.read(name, s, r) for s in ('rgb', 'flow') for name in store.names(s) for r in ([1], None)]\n"
         "print(len(kept))"

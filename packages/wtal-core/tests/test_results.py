@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 from wtal_core.errors import RunError
-from wtal_core.results import read_class_scores, read_detections
+from wtal_core.run.results import read_class_scores, read_detections
 
 VIDEOS, CLASSES = ("v1", "v2"), ("jump", "run")
 AGAIN = "; make it again with: wtal localize"

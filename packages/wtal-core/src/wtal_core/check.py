@@ -42,13 +42,17 @@ class Opened(NamedTuple):
     dataset: Dataset
 
 
-def opened(experiment: config.Experiment) -> Opened:
+def opened(experiment: config.Experiment, *, scored: bool = False) -> Opened:
     """Find the components of an experiment, open its data, and make torch compute the same bytes every time.
+
+    Args:
+        experiment: what to open.
+        scored: as of `examine`.
 
     Raises:
         WtalError: anything is wrong; `Problems` lists several.
     """
-    found, problems = examine(experiment)
+    found, problems = examine(experiment, scored=scored)
     if found is None or problems:
         raise problems[0] if len(problems) == 1 else Problems(problems)
     if torch_device(experiment).type != "cpu":
@@ -58,8 +62,13 @@ def opened(experiment: config.Experiment) -> Opened:
     return found
 
 
-def examine(experiment: config.Experiment) -> tuple[Opened | None, list[WtalError]]:
-    """What an experiment opens, if it can be opened, and all that is wrong with it but for the values of features."""
+def examine(experiment: config.Experiment, *, scored: bool) -> tuple[Opened | None, list[WtalError]]:
+    """What an experiment opens, if it can be opened, and all that is wrong with it but for the values of features.
+
+    Args:
+        experiment: what to open.
+        scored: whether the test subset shall be scored, which needs its segments.
+    """
     problems: list[WtalError] = []
     try:
         torch_device(experiment)
@@ -77,6 +86,8 @@ def examine(experiment: config.Experiment) -> tuple[Opened | None, list[WtalErro
         return None, [*problems, error]
     if not problems:  # models that can be built, and a data set whose labels are known
         problems += training_problems(dataset, experiment, registry)
+    if scored:
+        problems += data.segment_problems(dataset)
     return Opened(registry, dataset), problems
 
 

@@ -1,6 +1,6 @@
 """Feature readers: where the snippet features of a data set lie on disk. Arrays are read when they are asked for.
 
-A store answers `names`, `shape` and `read` (`contracts.FeatureStore`). What is missing or cannot be opened raises
+A store answers `names`, `shape` and `read` (`kinds.feature_reader.FeatureStore`). What is missing or cannot be opened raises
 `OSError` and what is malformed `ValueError`, with the file in the message; the data set adds which video was wanted.
 """
 

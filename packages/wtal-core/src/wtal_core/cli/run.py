@@ -29,9 +29,8 @@ def command(
 
     contents = []
     with planned(experiment, settings, seeds, out, resume) as plan:
-        found = opened(plan[0][1])
+        found = opened(plan[0][1], scored=True)
         say_supervision(plan[0][1], found)
-        found.dataset.ground_truth()  # fails before training if there is nothing to evaluate with
         for path, seeded in plan:
             run = runs.create(path, seeded, found, resume=resume)
             with bars() as progress, resumable():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class Instances(NamedTuple):
     end: FloatArray  # (N,) seconds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Videos, classes and features of an experiment. Made by `examine`, which checks them."""
 
@@ -144,12 +145,12 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
         WtalError: what keeps the rest from being looked at.
     """
     path = Path(data.annotations)
-    annotations = _opened(registry, "annotation reader", data.annotation_reader, path)
+    annotations = open_reader(registry, "annotation reader", data.annotation_reader, path)
     videos = read_videos(annotations, path, data.exclude)
     training = tuple(select_subset(videos, data.training_subset, path))
     test = tuple(select_subset(videos, data.test_subset, path))
     classes = tuple(map(normal, data.classes or sorted(set().union(*(video.labels for video in training)))))
-    store = _opened(registry, "feature reader", data.reader, Path(data.features))
+    store = open_reader(registry, "feature reader", data.reader, Path(data.features))
     problems = list(_label_problems(data, classes, training, test))
     parts = [part for stream in data.streams for part in _parts(config.stream_name(stream))]
     widths, found = _examine_features(data, parts, store, _distinct(training, test))
@@ -159,8 +160,13 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
     return Dataset(data, classes, training, test, store, dims, annotations.notes), problems + found
 
 
-def _opened(registry: Registry, kind: str, choice: config.Component, path: Path) -> Any:
-    """A reader at its path; which file is missing or malformed it says itself, and it is not its fault."""
+def open_reader(registry: Registry, kind: str, choice: config.Component, path: Path) -> Any:
+    """A reader at its path, bound.
+
+    Raises:
+        DataError: a file is missing or malformed; which one the reader says itself, and it is not its fault.
+        PluginError: the reader cannot be built otherwise.
+    """
     try:
         return registry.build(kind, choice, path=path)
     except PluginError as error:
@@ -249,11 +255,25 @@ class Survey(NamedTuple):
     statistics: Mapping[str, Moments]  # of each stream, over the training subset
 
 
+#: Of the data sets that are open: the runs of several seeds share one, and what it holds is read once for all of them.
+_SURVEYS: WeakKeyDictionary[Dataset, Survey] = WeakKeyDictionary()
+
+
 def survey(dataset: Dataset, report: Callable[[str], None] = lambda _: None) -> Survey:
     """Read every array once: what is wrong with its values, and mean and deviation of the training subset's.
 
     Features without a shape are left out: opening the data set has told of them. `report` hears of each finished video.
+    Asked again of the same data set, it answers as before.
     """
+    if dataset in _SURVEYS:
+        for video in _distinct(dataset.training, dataset.test):
+            report(video.name)
+    else:
+        _SURVEYS[dataset] = _read_all(dataset, report)
+    return _SURVEYS[dataset]
+
+
+def _read_all(dataset: Dataset, report: Callable[[str], None]) -> Survey:
     problems: list[WtalError] = []
     moments = {stream: Moments(dataset.feature_dims[stream]) for stream in dataset.streams}
     training = {video.name for video in dataset.training}

@@ -20,7 +20,7 @@ class AnnotationReader(Protocol):
     """The annotations under a path; built as `cls(path=..., **options)`.
 
     What is missing raises an `OSError`, and what has the wrong form a `ValueError`; when it is built, both give the
-    path of the file.
+    path of the file. `notes` may be missing, where nothing is left out.
     """
 
     def names(self) -> Iterable[str]:
@@ -50,7 +50,10 @@ class Bound(binding.Bound):
     def video(self, name: str) -> Video:
         """One of them."""
         with blaming(self.component, self.refusals, f"fails on video {name!r}"):
-            return _video(self.made.video(name))
+            video = _video(self.made.video(name))
+            if video.name != name:
+                raise TypeError(f"it was asked for this video, and gave {video.name!r}")
+        return video
 
     @property
     def notes(self) -> tuple[str, ...]:
