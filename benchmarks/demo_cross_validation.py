@@ -73,14 +73,18 @@ SEARCHES["wtalc"] = Search(
     training={"training.learning_rate": ["1e-4", "1e-3"]},
     localization=LEVELS,
 )
-UNTRIMMEDNET = {"training.clip.snippets": ["7", "20"], "training.weight_decay": ["5e-4", "0.01"]}
+UNTRIMMEDNET = "wtal-untrimmednet/untrimmednet-demo.toml"
 SEARCHES["untrimmednet-hard"] = Search(
-    "wtal-untrimmednet/untrimmednet-demo.toml", ("model.decoder.selection=hard",), UNTRIMMEDNET, LEVELS
+    UNTRIMMEDNET,
+    ("model.decoder.selection=hard",),
+    {"training.clip.snippets": ["7", "20"], "training.weight_decay": ["5e-4", "0.01"]},
+    LEVELS,
 )
+# With the weight decay that was best for the hard selection.
 SEARCHES["untrimmednet-soft"] = Search(
-    "wtal-untrimmednet/untrimmednet-demo.toml",
-    ("model.decoder.selection=soft",),
-    UNTRIMMEDNET | {"model.decoder.attended": ["false", "true"]},
+    UNTRIMMEDNET,
+    ("model.decoder.selection=soft", "training.weight_decay=0.01"),
+    {"training.clip.snippets": ["7", "20"], "model.decoder.attended": ["false", "true"]},
     LEVELS,
 )
 
