@@ -13,7 +13,8 @@ from wtal_core.plugins import discover
 from wtal_core.rehearsal import component_problems
 from wtal_core.sweep import combinations
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.toml"))
+FOLDER = Path(__file__).parents[1] / "examples"
+EXAMPLES = sorted([*FOLDER.glob("*.toml"), *FOLDER.glob("*/*-*.toml")])
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -55,7 +55,7 @@ def test_shape_and_content(store_of):
     np.testing.assert_array_equal(store.read("v", "flow"), FEATURES[:2] + 1)
 
 
-@pytest.mark.parametrize("rows", [[0], [3, 0, 2], [1, 1, 1], [3, 3, 0, 1, 0], []])
+@pytest.mark.parametrize("rows", [[0], [3, 0, 2], [1, 1, 1], [0, 1, 2, 1, 2, 3], [3, 3, 0, 1, 0], []])
 def test_rows_in_any_order_with_repeats(store_of, rows):
     rows = np.array(rows, dtype=np.int64)
     read = store_of({("v", "rgb"): FEATURES}).read("v", "rgb", rows)

@@ -5,4 +5,4 @@ from wtal_core import hookimpl
 
 @hookimpl
 def wtal_decoders() -> dict[str, str]:
-    return {"topk": "wtal_topk:TopK"}
+    return {"untrimmednet": "wtal_untrimmednet:UntrimmedNet"}
