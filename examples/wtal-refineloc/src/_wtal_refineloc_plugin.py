@@ -5,12 +5,12 @@ from wtal_core import hookimpl
 
 @hookimpl
 def wtal_decoders() -> dict[str, str]:
-    return {"background-foreground": "wtal_refineloc.decoder:BackgroundForeground"}
+    return {"background-foreground": "wtal_refineloc.model:BackgroundForeground"}
 
 
 @hookimpl
 def wtal_losses() -> dict[str, str]:
-    return {"foreground": "wtal_refineloc.loss:Foreground"}
+    return {"foreground": "wtal_refineloc.model:Foreground"}
 
 
 @hookimpl

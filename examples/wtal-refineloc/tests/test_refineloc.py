@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 from wtal_core.testing import parametrize_with_clauses
-from wtal_refineloc.decoder import BackgroundForeground
 from wtal_refineloc.detections import ClassAndForeground, OwnDetections
-from wtal_refineloc.loss import Foreground, foreground_loss
+from wtal_refineloc.model import BackgroundForeground, Foreground, foreground_loss
 
 Prediction = namedtuple("Prediction", "attention activation class_scores")
 Detected = namedtuple("Detected", "label start end score")
@@ -18,11 +17,6 @@ Targets = namedtuple("Targets", "labels")
 
 @parametrize_with_clauses("decoder", BackgroundForeground)
 def test_the_decoder_keeps_the_contract(clause):
-    clause()
-
-
-@parametrize_with_clauses("decoder", partial(BackgroundForeground, layers=1))
-def test_the_decoder_of_one_layer_keeps_the_contract(clause):
     clause()
 
 
@@ -73,9 +67,14 @@ def test_the_decoder_equals_its_naive_twin():
 
 
 def test_the_widths_of_the_layers():
-    decoder = BackgroundForeground(16, 3, layers=3)
-    widths = [(layer.in_features, layer.out_features) for layer in decoder.embedding if hasattr(layer, "in_features")]
-    assert [*widths, (decoder.classifier.in_features, decoder.classifier.out_features)] == [(16, 8), (8, 4), (4, 3)]
+    decoder = BackgroundForeground(16, 10)
+    shapes = {name: tuple(one.shape) for name, one in decoder.named_parameters() if name.endswith("weight")}
+    assert shapes == {
+        "embedding.0.weight": (10, 16),
+        "classifier.weight": (10, 10),
+        "attention.0.weight": (8, 16),
+        "attention.2.weight": (1, 8),
+    }
 
 
 def naive_foreground_loss(attention, targets):
@@ -173,13 +172,12 @@ def test_the_first_stage_has_no_teacher():
 @pytest.mark.parametrize(
     ("make", "options", "said"),
     [
-        (partial(BackgroundForeground, 4, 2), {"layers": 0}, "layers must be 1 or more, got 0"),
         (Foreground, {"weight": -1.0}, "weight must be 0 or more, got -1.0"),
-        (OwnDetections, {"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
-        (ClassAndForeground, {"class_threshold": 1.0}, r"class_threshold must be in \[0, 1\), got 1.0"),
-        (ClassAndForeground, {"attention_threshold": -0.1}, r"attention_threshold must be in \[0, 1\), got -0.1"),
-        (ClassAndForeground, {"classes": 0}, "classes must be 1 or more, got 0"),
-        (ClassAndForeground, {"padding": -1}, "padding must be 0 or more, got -1"),
+        (OwnDetections, {"dropout": 1.5}, r"dropout must be in \[0, 1\], got 1.5"),
+        (ClassAndForeground, {"class_threshold": 1.5}, r"thresholds must be in \[0, 1\], got 1.5 and 0.5"),
+        (ClassAndForeground, {"attention_threshold": -0.1}, r"thresholds must be in \[0, 1\], got 0.1 and -0.1"),
+        (ClassAndForeground, {"classes": 0}, "classes must be 1 or more and padding 0, got 0 and 2"),
+        (ClassAndForeground, {"padding": -1}, "classes must be 1 or more and padding 0, got 2 and -1"),
     ],
 )
 def test_options_out_of_range(make, options, said):
@@ -189,5 +187,5 @@ def test_options_out_of_range(make, options, said):
 
 def test_the_loss_refuses_several_attentions():
     decoding = namedtuple("Decoding", "attention")(torch.ones(1, 2, 3))
-    with pytest.raises(ValueError, match="^the loss 'foreground' needs a decoder with one attention, got 2$"):
+    with pytest.raises(ValueError, match=r"^the loss 'foreground' needs a decoder with one attention, got 2$"):
         Foreground()(decoding, None)

@@ -1,5 +1,4 @@
-"""Iterative refinement for weakly supervised action localization.
+"""RefineLoc: iterative refinement for weakly supervised action localization (Pardo et al., WACV 2021).
 
-Pardo, Alwassel, Caba, Thabet and Ghanem, "RefineLoc: Iterative Refinement for Weakly-Supervised Action Localization",
-WACV 2021. B videos, T snippets, D features, C classes.
+B videos, T snippets, D features, C classes.
 """

@@ -3,104 +3,75 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any, NamedTuple
+from collections import namedtuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+Detections = namedtuple("Detections", "label start end score")  # (N,) each, of one video; times in seconds
 
 
-class Detections(NamedTuple):
-    """Detected intervals of one video."""
-
-    label: IntArray  # (N,)
-    start: FloatArray  # (N,) seconds
-    end: FloatArray  # (N,) seconds
-    score: FloatArray  # (N,)
-
-
+@dataclass(frozen=True)
 class ClassAndForeground:
-    """Runs of snippets that are of a class and foreground, dilated by one snippet, and then padded.
+    """Runs of snippets that are of a class and foreground, dilated by one snippet, scored, and then padded.
 
-    A run is scored before it is padded: its mean class score, plus its mean attention, plus the video's class score.
+    The score is the run's mean class score, plus its mean attention, plus the video's class score.
 
     Args:
-        class_threshold: above which a snippet is of a class.
-        attention_threshold: above which it is foreground.
+        class_threshold: above which a snippet is of a class, in [0, 1].
+        attention_threshold: above which it is foreground, in [0, 1].
         classes: how many of a video's classes are localized, the best first.
         padding: snippets that a detection gets on each side.
-
-    Raises:
-        ValueError: an option is out of its range.
     """
 
-    def __init__(
-        self, *, class_threshold: float = 0.1, attention_threshold: float = 0.5, classes: int = 2, padding: int = 2
-    ) -> None:
-        for name, value in (("class_threshold", class_threshold), ("attention_threshold", attention_threshold)):
-            if not 0 <= value < 1:
-                raise ValueError(f"{name} must be in [0, 1), got {value}")
-        for name, count, least in (("classes", classes, 1), ("padding", padding, 0)):
-            if count < least:
-                raise ValueError(f"{name} must be {least} or more, got {count}")
-        self.class_threshold = class_threshold
-        self.attention_threshold = attention_threshold
-        self.classes = classes
-        self.padding = padding
+    class_threshold: float = 0.1
+    attention_threshold: float = 0.5
+    classes: int = 2
+    padding: int = 2
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.class_threshold <= 1 and 0 <= self.attention_threshold <= 1):
+            raise ValueError(f"thresholds must be in [0, 1], got {self.class_threshold} and {self.attention_threshold}")
+        if self.classes < 1 or self.padding < 0:
+            raise ValueError(f"classes must be 1 or more and padding 0, got {self.classes} and {self.padding}")
 
     def __call__(self, prediction: Any, edges: FloatArray) -> Detections:
         """Map a prediction of C classes over T snippets, and their edges (T + 1,) in seconds, to detections."""
         attention, activation = prediction.attention, prediction.activation
         # The activation is attention times class score, averaged over streams, which leaves the attended mean score.
         scores = np.divide(activation, attention, out=np.zeros_like(activation), where=attention > 0)
+        both = np.pad((scores > self.class_threshold) & (attention > self.attention_threshold), ((0, 0), (2, 2)))
+        wide = both[:, :-2] | both[:, 1:-1] | both[:, 2:]  # (C, T + 2): beyond the ends comes nothing
+        wide[:, [0, -1]] = False
         found = []
         for c in np.argsort(-prediction.class_scores, kind="stable")[: self.classes]:
-            both = (scores[c] > self.class_threshold) & (attention[c] > self.attention_threshold)
-            for first, last in runs(dilated(both)):
-                score = scores[c, first:last].mean() + attention[c, first:last].mean() + prediction.class_scores[c]
-                start, end = max(first - self.padding, 0), min(last + self.padding, len(both))
+            for first, last in np.flatnonzero(np.diff(wide[c])).reshape(-1, 2):
+                score = (scores + attention)[c, first:last].mean() + prediction.class_scores[c]
+                start, end = max(first - self.padding, 0), min(last + self.padding, attention.shape[1])
                 found.append((c, edges[start], edges[end], score))
         label, *rest = np.array(found, np.float64).reshape(-1, 4).T.copy()
         return Detections(label.astype(np.int64), *rest)
 
 
-def dilated(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """What is marked (T,), and its neighbours."""
-    wide = np.pad(marked, 1)
-    return marked | wide[:-2] | wide[2:]
-
-
-def runs(marked: NDArray[np.bool_]) -> IntArray:
-    """The runs of what is marked (T,): the first of each and the one after its last, (N, 2)."""
-    bounds: IntArray = np.flatnonzero(np.diff(np.pad(marked, 1).astype(np.int8))).reshape(-1, 2)
-    return bounds
-
-
+@dataclass(frozen=True)
 class OwnDetections:
     """A snippet is foreground if a detection of the stage before covers its middle, else background.
 
-    Row c holds what the detections of class c cover; the foreground is their union.
-
     Args:
-        dropout: share of a video's snippets, drawn once for each video, of which nothing is said.
-
-    Raises:
-        ValueError: dropout is out of its range.
+        dropout: share of a video's snippets, in [0, 1], of which nothing is said; drawn once for each video.
     """
 
-    def __init__(self, *, dropout: float = 0.0) -> None:
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
-        self.dropout = dropout
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout <= 1:
+            raise ValueError(f"dropout must be in [0, 1], got {self.dropout}")
 
     def __call__(self, prediction: Any, detections: Any, edges: FloatArray, video: Any) -> FloatArray:  # noqa: ARG002
-        """Targets (C, T) of a video whose snippets lie between the edges (T + 1,), in seconds.
-
-        Raises:
-            ValueError: there is no stage before.
-        """
+        """Targets (C, T) of a video whose snippets lie between the edges (T + 1,): row c is what class c covers."""
         if detections is None:
             raise ValueError("the teacher 'own-detections' needs a stage before; give the first stage no teacher")
         middle = (edges[:-1] + edges[1:]) / 2
