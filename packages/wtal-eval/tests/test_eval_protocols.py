@@ -1,12 +1,13 @@
 import re
 from types import SimpleNamespace
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wtal_eval import ActivityNet, Classification, Detections, InputError, Segments, Thumos14, Thumos14ElevenPoint
+
+from . import naive
 
 COMPONENTS = {"activitynet": ActivityNet, "thumos14": Thumos14, "thumos14-11point": Thumos14ElevenPoint}
 CLASSES = ("jump", "run", "swim")

@@ -1,12 +1,13 @@
 import inspect
 import re
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from wtal_localize import MultiThreshold, Threshold, proposals, propose
+
+from . import naive
 
 
 def unpack(detections):
