@@ -91,5 +91,8 @@ class Bound:
         """The answer with its optional parts."""
         return answer
 
+    def rehearse(self, num_classes: int) -> None:
+        """Try the component on a small example, if its kind has one; raises as a call does."""
+
     def check(self, answer: Any, *arguments: Any) -> None:
         """Raise `ContractError` where the answer is not what the kind promises."""

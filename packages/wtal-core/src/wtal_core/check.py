@@ -103,22 +103,17 @@ def _stage_problems(
     stage, training, localization = settings.stage, settings.training, settings.localization
     yield from _model_problems(settings, experiment, registry)
     for choice in (training.clip, localization.clip):
-        yield from _tried(registry, "clip", choice, lambda bound: KINDS["clip"].module.rehearse(bound))
+        yield from _tried(registry, "clip", choice)
     yield from _tried(registry, "sampler", training.sampler)
+    yield from _tried(registry, "proposer", localization.proposer)
+    yield from _tried(registry, "suppressor", localization.suppressor)
     if stage.teacher is not None:
-        first = settings.number == 0
-
-        def teach(bound: Any) -> None:
-            KINDS["teacher"].module.rehearse(bound, C, first)
-
-        yield from _tried(registry, "teacher", stage.teacher, teach)
-    yield from _tried(registry, "proposer", localization.proposer, lambda b: KINDS["proposer"].module.rehearse(b, C))
-    yield from _tried(registry, "suppressor", localization.suppressor, lambda b: KINDS["suppressor"].module.rehearse(b))
+        yield from _tried(registry, "teacher", stage.teacher, lambda bound: bound.rehearse(C, settings.number == 0))
 
 
 def _other_problems(experiment: config.Experiment, registry: Registry) -> Iterator[WtalError]:
     for choice in config.evaluators(experiment).values():
-        yield from _tried(registry, "evaluator", choice, lambda bound: KINDS["evaluator"].module.rehearse(bound))
+        yield from _tried(registry, "evaluator", choice)
     for tracker in experiment.trackers:  # building one writes files
         try:
             name = config.name_of(tracker)
@@ -131,11 +126,14 @@ def _other_problems(experiment: config.Experiment, registry: Registry) -> Iterat
 
 
 def _tried(
-    registry: Registry, kind: str, choice: config.Component, use: Callable[[Any], object] = lambda _: None, **given: Any
+    registry: Registry,
+    kind: str,
+    choice: config.Component,
+    use: Callable[[Any], object] = lambda bound: bound.rehearse(C),
 ) -> Iterator[WtalError]:
-    """Build a component and use it; what goes wrong, as an error that names it."""
+    """Build a component and try it; what goes wrong, as an error that names it."""
     try:
-        bound = registry.build(kind, choice, **given)
+        bound = registry.build(kind, choice, num_classes=C)
         try:
             use(bound)
         except ValueError as error:  # by which some kinds refuse their arguments
@@ -148,18 +146,9 @@ def _model_problems(
     settings: config.StageSettings, experiment: config.Experiment, registry: Registry
 ) -> Iterator[WtalError]:
     """Of the aggregator, the decoder, the losses and the activation, which are tried one upon the other."""
-    pooling = list(
-        _tried(
-            registry,
-            "aggregator",
-            settings.model.aggregator,
-            lambda bound: KINDS["aggregator"].module.rehearse(bound, C),
-            num_classes=C,
-        )
-    )
-    yield from pooling
+    pooling = list(_tried(registry, "aggregator", settings.model.aggregator))
     activation = list(_tried(registry, "activation", settings.localization.activation))
-    yield from activation
+    yield from (*pooling, *activation)
     if pooling:  # the decoder would fail for the same reason
         try:
             registry.find("decoder", config.name_of(settings.model.decoder))

@@ -259,7 +259,7 @@ def configure(experiment: Experiment, settings: Sequence[str]) -> Experiment:
 
 
 def to_table(experiment: Experiment) -> dict[str, Any]:
-    """The experiment as plain tables, defaults included and absent values left out, as TOML wants them."""
+    """The experiment as plain tables, defaults included and what is absent or empty left out, as TOML wants them."""
     table: dict[str, Any] = _without_none(msgspec.to_builtins(experiment))
     return table
 
@@ -461,7 +461,7 @@ def _value(text: str) -> Any:
 
 def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
+        return {key: _without_none(item) for key, item in value.items() if item is not None and item != {}}
     if isinstance(value, list):
         return [_without_none(item) for item in value]
     return value

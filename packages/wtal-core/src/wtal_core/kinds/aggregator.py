@@ -73,6 +73,12 @@ class Bound(nn.Module):
         except AttributeError:
             return getattr(super().__getattr__("made"), name)
 
+    def rehearse(self, num_classes: int) -> None:
+        """Try it on a small example."""
+        features = torch.rand(2, 6, 8)
+        for attention in (torch.rand(2, 6), torch.rand(2, num_classes, 6)):
+            self(features, attention, None)
+
 
 def pooled(answer: Any, features: Tensor, attention: Tensor) -> None:
     """Hold an answer against the contract: (B, E), or (B, S, E) under S attentions."""
@@ -80,13 +86,6 @@ def pooled(answer: Any, features: Tensor, attention: Tensor) -> None:
     class_wise = attention.ndim == 2 and isinstance(answer, Tensor) and answer.ndim == 3  # num_classes rows of its own
     rows = answer.shape[:2] if class_wise else attention.shape[:-1]
     answers.tensor("pooled features", answer, (*rows, E), features)
-
-
-def rehearse(bound: Bound, num_classes: int) -> None:
-    """Try it on a small example."""
-    features = torch.rand(2, 6, 8)
-    for attention in (torch.rand(2, 6), torch.rand(2, num_classes, 6)):
-        bound(features, attention, None)
 
 
 # Clauses of the kit

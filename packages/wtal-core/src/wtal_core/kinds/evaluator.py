@@ -60,11 +60,10 @@ class Bound(binding.Bound):
         """Precisions (K, C) and (K,)."""
         verdict(answer, ground_truth, len(classes))
 
-
-def rehearse(bound: Bound) -> None:
-    """Try it on a small example."""
-    for example in verdicts(some):
-        bound(*example.values())
+    def rehearse(self, num_classes: int) -> None:  # noqa: ARG002
+        """Try it on small examples."""
+        for example in verdicts(some):
+            self(*example.values())
 
 
 def verdict(answer: Any, ground_truth: Mapping[str, Segments], num_classes: int) -> None:

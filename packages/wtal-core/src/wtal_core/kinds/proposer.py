@@ -36,16 +36,15 @@ class Bound(binding.Bound):
         """Intervals of known classes within the edges."""
         answers.intervals(answer, len(prediction.activation), edges[0], edges[-1], WITHIN)
 
+    def rehearse(self, num_classes: int) -> None:
+        """Try it on a small example."""
+        maps = np.linspace(0.1, 1.0, num_classes * 6).reshape(num_classes, 6)
+        label = np.arange(num_classes)
+        own = Intervals(label, np.zeros(num_classes), np.full(num_classes, 3.0), np.full(num_classes, 0.5))
+        self(Prediction(maps, maps, np.full(num_classes, 0.9), own), np.arange(7.0))
+
 
 WITHIN = "lie within the video's"
-
-
-def rehearse(bound: Bound, num_classes: int) -> None:
-    """Try it on a small example."""
-    maps = np.linspace(0.1, 1.0, num_classes * 6).reshape(num_classes, 6)
-    label = np.arange(num_classes)
-    own = Intervals(label, np.zeros(num_classes), np.full(num_classes, 3.0), np.full(num_classes, 0.5))
-    bound(Prediction(maps, maps, np.full(num_classes, 0.9), own), np.arange(7.0))
 
 
 # Clauses of the kit

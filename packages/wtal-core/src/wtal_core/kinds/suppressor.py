@@ -33,16 +33,17 @@ class Bound(binding.Bound):
         """As many classes as those given, within the same time."""
         kept(answer, detections)
 
+    def rehearse(self, num_classes: int) -> None:
+        """Try it on a small example."""
+        label = np.arange(num_classes)
+        start = 2.0 * label.astype(np.float64)
+        self(Found(label, start, start + 2, 0.9 - start / 100))
+
 
 def kept(answer: Any, given: contracts.Detections) -> None:
     """Hold an answer against the contract."""
     first, last = given.start.min(initial=0.0), given.end.max(initial=0.0)
     answers.intervals(answer, int(given.label.max(initial=-1)) + 1, first, last, "lie within the given detections'")
-
-
-def rehearse(bound: Bound) -> None:
-    """Try it on a small example."""
-    bound(Found(np.array([0, 1]), np.array([0.0, 2.0]), np.array([2.0, 4.0]), np.array([0.9, 0.8])))
 
 
 # Clauses of the kit

@@ -46,21 +46,20 @@ class Bound(binding.Bound):
         """Targets of every class and snippet."""
         targets(answer, len(video.labels), len(edges) - 1)
 
+    def rehearse(self, num_classes: int, first: bool = False) -> None:
+        """Try it on a small example, of the first stage or of a later one."""
+        for example in _examples(num_classes, 6):
+            if first:
+                example |= {"prediction": None, "detections": None}
+            if not self.full_supervision:
+                example["video"] = example["video"]._replace(segments=None)
+            self(*example.values())
+
 
 def targets(answer: Any, num_classes: int, snippets: int) -> None:
     """Hold an answer against the contract: (C, T) in [0, 1], or NaN."""
     answers.array("targets", answer, (num_classes, snippets), np.float64, finite=False)
     answers.unit("targets", answer[~np.isnan(answer)])
-
-
-def rehearse(bound: Bound, num_classes: int, first: bool) -> None:
-    """Try it on a small example, of the first stage or of a later one."""
-    for example in _examples(num_classes, 6):
-        if first:
-            example |= {"prediction": None, "detections": None}
-        if not bound.full_supervision:
-            example["video"] = example["video"]._replace(segments=None)
-        bound(*example.values())
 
 
 # Clauses of the kit
