@@ -14,10 +14,11 @@ from wtal_core import config
 
 INTRODUCTION = """# The keys of an experiment
 
-An experiment is a TOML file. An unknown key or a wrong type is an error with its path, and `wtal validate` finds all of them at
-once. `--set training.iterations=500` changes one key for one command, `--set stages.0.models=3` one of a list.
+An experiment is a TOML file. An unknown key or a wrong type is an error with its path, and `wtal validate` finds all of
+them at once. `--set training.iterations=500` changes one key for one command, `--set stages.0.models=3` one of a list.
 
-A *component* is its name, or a table with `name` and its options: `"threshold"`, or `{ name = "threshold", threshold = 0.3 }`.
+A *component* is its name, or a table with `name` and its options: `"threshold"`, or
+`{ name = "threshold", threshold = 0.3 }`.
 `wtal plugins` lists the components of each kind, and `wtal describe KIND NAME` the options of one.
 """
 
@@ -92,9 +93,7 @@ def kinds() -> Mapping[str, str]:
         stages=[config.Stage(teacher="")],
         trackers=[""],
     )
-    return {
-        re.sub(r"\[0\]$", "", path).replace("[0]", "[i]"): kind for path, kind, _ in config.components(everything)
-    }
+    return {re.sub(r"\[0\]$", "", path).replace("[0]", "[i]"): kind for path, kind, _ in config.components(everything)}
 
 
 KINDS = kinds()

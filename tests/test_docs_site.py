@@ -68,7 +68,11 @@ def keys(table: type, path: str = "") -> list[str]:
         key = f"{path}{field.name}"
         found.append(key)
         for name, inner in vars(config).items():
-            if isinstance(inner, type) and issubclass(inner, config.Table) and re.search(rf"\b{name}\b", str(field.type)):
+            if (
+                isinstance(inner, type)
+                and issubclass(inner, config.Table)
+                and re.search(rf"\b{name}\b", str(field.type))
+            ):
                 found += keys(inner, f"{key}[i]." if "list" in str(field.type) else f"{key}.")
     return found
 
