@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from wtal_core import cli, config
-from wtal_core.plugins import discover
-from wtal_core.rehearsal import component_problems
+from wtal_core.check import component_problems
+from wtal_core.registry import discover
 from wtal_core.sweep import combinations
 
 FOLDER = Path(__file__).parents[1] / "examples"

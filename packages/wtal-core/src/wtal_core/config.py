@@ -1,4 +1,4 @@
-"""Experiments: a TOML file decoded into strict structures. This module is the reference of every key.
+"""Experiments: a TOML file decoded into strict structures. The reference of every key is made from these.
 
 An unknown key or a wrong type is an error with its path in the file. A component (aggregator, proposer, ...) is its
 name, or a table with `name` and its options:
@@ -46,9 +46,9 @@ class Table(Struct, forbid_unknown_fields=True, frozen=True):
 class SnippetGrid(Table, frozen=True):
     """Snippet i covers `window` frames from frame `i * stride` on. MAAN: 25 frames per second, stride and window 16."""
 
-    frames_per_second: Positive
-    stride: PositiveInt
-    window: PositiveInt | None = None  #: the stride, if not given
+    frames_per_second: Positive  #: of the video, as the features were extracted
+    stride: PositiveInt  #: frames from one snippet's start to the next one's
+    window: PositiveInt | None = None  #: frames that a snippet covers; the stride, if not given
 
 
 class Data(Table, frozen=True):
@@ -57,12 +57,12 @@ class Data(Table, frozen=True):
     annotations: str  #: a file or folder that the annotation reader understands
     features: str  #: a folder or file that the reader understands
     grid: Literal["duration"] | SnippetGrid  #: "duration": the snippets share the annotated duration evenly
-    annotation_reader: Component = "activitynet"
-    reader: Component = "npy"  #: of the features
+    annotation_reader: Component = "activitynet"  #: how annotations are laid out
+    reader: Component = "npy"  #: how features are laid out
     #: A model each, fused late; the streams of a list in the list are joined, feature by feature, for one model
     streams: Annotated[list[str | list[str]], Meta(min_length=1)] = field(default_factory=lambda: ["rgb", "flow"])
-    training_subset: str = "training"
-    test_subset: str = "validation"
+    training_subset: str = "training"  #: as the annotations call it
+    test_subset: str = "validation"  #: as the annotations call it
     classes: list[str] | None = None  #: the classes and their order; by default those of the training subset, sorted
     exclude: list[str] = field(default_factory=list)  #: videos to leave out
     counts: bool = False  #: let the decoder see instances per class: more than video-level supervision
@@ -71,8 +71,8 @@ class Data(Table, frozen=True):
 class Model(Table, frozen=True):
     """One model per stream, or per list of joint streams, of this kind."""
 
-    decoder: Component = "attention-pooling"
-    aggregator: Component = "maa"
+    decoder: Component = "attention-pooling"  #: turns features into class scores
+    aggregator: Component = "maa"  #: pools features under the decoder's attention
 
 
 class Training(Table, frozen=True):
@@ -94,34 +94,33 @@ class Localization(Table, frozen=True):
     """From decodings to detections."""
 
     clip: Component = "whole"  #: which snippets of a video the models see; their rows stand for equal parts of it
-    activation: Component = "cas"
-    proposer: Component = "threshold"
-    suppressor: Component = "nms"
-    fusion: Literal["activations", "attention"] = (
-        "activations"  #: averaged activations (MAAN) or fused attention (STAR 14)
-    )
+    activation: Component = "cas"  #: when each class happens, read off a decoding
+    proposer: Component = "threshold"  #: cuts intervals out of activations
+    suppressor: Component = "nms"  #: removes detections that repeat others
+    #: of streams: averaged activations (MAAN) or fused attention (STAR 14)
+    fusion: Literal["activations", "attention"] = "activations"
     stream_weights: list[NonNegative] | None = None  #: one per stream; equal by default
 
 
 class Evaluation(Table, frozen=True):
     """Which protocol scores the detections. Video-level scores always get the classification mAP."""
 
-    evaluator: Component = "activitynet"
+    evaluator: Component = "activitynet"  #: the protocol
 
 
 class Stage(Table, frozen=True):
     """One round of training. What it does not change is as in the tables `model`, `training` and `localization`."""
 
-    model: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
-    localization: dict[str, Any] = field(default_factory=dict)  #: by which the next stage's teacher sees detections
+    model: dict[str, Any] = field(default_factory=dict)  #: what differs from the table `model`
+    training: dict[str, Any] = field(default_factory=dict)  #: what differs from the table `training`
+    #: what differs from the table `localization`; by this the next stage's teacher sees detections
+    localization: dict[str, Any] = field(default_factory=dict)
     models: PositiveInt = 1  #: trained from different starts, their predictions averaged
-    teacher: Component | None = None  #: says from the stage before what each snippet shall be
+    teacher: Component | None = None  #: says from the stage before what each snippet should be
     #: "continue": weights of equal name and shape are taken from the stage before, model by model
     start: Literal["fresh", "continue"] = "fresh"
-    frozen: list[str] = field(
-        default_factory=list
-    )  #: parameters that are not trained, by the beginnings of their names
+    #: parameters that are not trained, by the beginnings of their names
+    frozen: list[str] = field(default_factory=list)
 
 
 class Experiment(Table, frozen=True):
@@ -132,9 +131,10 @@ class Experiment(Table, frozen=True):
     training: Training = Training()
     localization: Localization = Localization()
     evaluation: Evaluation = Evaluation()
-    stages: list[Stage] = field(default_factory=lambda: [Stage()])  #: the last one's models localize
+    #: rounds of training, one after the other; the last one's models localize
+    stages: list[Stage] = field(default_factory=lambda: [Stage()])
     trackers: list[Component] = field(default_factory=list)  #: told how the run goes
-    seed: Annotated[int, Meta(ge=0)] = 0
+    seed: Annotated[int, Meta(ge=0)] = 0  #: of all that is drawn at random
     threads: PositiveInt = 1  #: of torch on the CPU; fixed, because sums split among threads round differently
     device: str = "auto"  #: a torch device; "auto" is the GPU if there is one
     disable_plugins: list[str] = field(default_factory=list)  #: distributions whose plugins are ignored
