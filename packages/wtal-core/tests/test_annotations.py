@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from conftest import SHARED
 from wtal_core.builtin.activitynet import ActivityNet
 from wtal_core.contracts import Instance, Video
 from wtal_core.data.dataset import open_reader
@@ -11,6 +10,8 @@ from wtal_core.data.videos import read_videos, select_subset
 from wtal_core.errors import DataError, PluginError, Problems
 from wtal_core.registry import discover
 from wtal_core.testing import parametrize_with_clauses, tmp_plugin
+
+from .conftest import SHARED
 
 NFC, NFD = "caf\xe9", "cafe\u0301"
 

@@ -2,12 +2,13 @@
 
 import math
 
-import naive
 import pytest
 import torch
 from torch import nn
 from wtal_core.builtin.attention_pooling import AttentionPooling
 from wtal_core.contracts import Targets
+
+from . import naive
 
 B, T, D, C = 3, 7, 5, 4
 

@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from conftest import edit_json
 from wtal_core.builtin.attention_pooling import AttentionPooling
 from wtal_core.testing import tmp_plugin
 from wtal_core.training.batches import read_rows, snippet_targets
+
+from .conftest import edit_json
 
 pytestmark = pytest.mark.usefixtures("fakes")
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import wtal_core.check
-from conftest import hook, plugin
 from torch import nn
 from wtal_core import binding
 from wtal_core.builtin.activitynet import ActivityNet
@@ -21,6 +20,8 @@ from wtal_core.cli import main
 from wtal_core.errors import PluginError
 from wtal_core.registry import discover
 from wtal_core.testing import tmp_plugin
+
+from .conftest import hook, plugin
 
 pytestmark = pytest.mark.usefixtures("fakes", "real_only")
 

@@ -8,13 +8,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from conftest import FAKES, edit_json, hook, plugin, python
 from wtal_core import config
 from wtal_core.builtin.activitynet import ActivityNet
 from wtal_core.builtin.features import NpyFolder
 from wtal_core.cli import main
 from wtal_core.errors import ConfigError, DataError, PluginError, Problems
 from wtal_core.testing import tmp_plugin
+
+from .conftest import FAKES, edit_json, hook, plugin, python
 
 COMMANDS = ["run", "train", "localize", "evaluate", "sweep", "validate", "plugins", "describe", "new-plugin", "demo"]
 

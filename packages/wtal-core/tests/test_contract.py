@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import edit_json
 from wtal_core import contracts, kinds
 from wtal_core.kinds import KINDS
 from wtal_core.registry import discover
 from wtal_core.testing import check
+
+from .conftest import edit_json
 
 RECORDED = Path(__file__).parent / "contract_1"
 SHA256 = {

@@ -3,10 +3,8 @@
 import errno
 from pathlib import Path
 
-import naive
 import numpy as np
 import pytest
-from conftest import edit_json
 from wtal_core import config
 from wtal_core.contracts import Instance, Video
 from wtal_core.data.dataset import Moments, examine, survey
@@ -14,6 +12,9 @@ from wtal_core.data.timeline import snippet_edges
 from wtal_core.errors import DataError, Problems, WtalError
 from wtal_core.registry import discover
 from wtal_core.testing import tmp_plugin
+
+from . import naive
+from .conftest import edit_json
 
 # The time axis
 

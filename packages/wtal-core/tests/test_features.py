@@ -9,11 +9,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import python
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hypothesis_numpy
 from wtal_core.builtin.features import Hdf5File, NpyFolder
+
+from .conftest import python
 
 FEATURES = np.arange(12, dtype=np.float32).reshape(4, 3)
 

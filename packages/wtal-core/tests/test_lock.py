@@ -10,10 +10,11 @@ import sys
 import time
 
 import pytest
-from conftest import FAKES
 from wtal_core import lock
 from wtal_core.errors import RunError
 from wtal_core.lock import taking
+
+from .conftest import FAKES
 
 fcntl = pytest.importorskip("fcntl")
 

@@ -6,10 +6,11 @@ import sys
 import tomllib
 
 import pytest
-from conftest import write_distribution
 from packaging.requirements import Requirement
 from wtal_core.kinds import KINDS
 from wtal_core.testing import clauses
+
+from .conftest import write_distribution
 
 NAMES = {kind: f"wtal-my-{kind.replace(' ', '-')}" for kind in KINDS}
 

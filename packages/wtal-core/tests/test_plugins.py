@@ -6,11 +6,12 @@ import re
 import sys
 
 import pytest
-from conftest import FAKES, hook, plugin, python, write_distribution
 from wtal_core.discovery import Component, Origin
 from wtal_core.errors import PluginError
 from wtal_core.kinds import KINDS
 from wtal_core.registry import discover
+
+from .conftest import FAKES, hook, plugin, python, write_distribution
 
 HEALTHY = plugin(hook("wtal_aggregators", {"healthy": "healthy_impl:Pooling"}))
 IMPLEMENTATION = """

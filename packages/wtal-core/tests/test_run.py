@@ -8,10 +8,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import edit_json
 from wtal_core.errors import RunError
 from wtal_core.files import replacing, write
 from wtal_core.training import loop
+
+from .conftest import edit_json
 
 FILES = {
     "checkpoints/flow.safetensors",

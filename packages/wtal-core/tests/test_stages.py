@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from conftest import edit_json
 from torch import nn
 from wtal_core import check, config
 from wtal_core import run as runs
@@ -19,6 +18,8 @@ from wtal_core.prediction.predict import StreamPrediction
 from wtal_core.run import metrics, results, steps
 from wtal_core.testing import tmp_plugin
 from wtal_core.training import loop
+
+from .conftest import edit_json
 
 pytestmark = pytest.mark.usefixtures("fakes")
 

@@ -5,9 +5,10 @@ import shlex
 import tomllib
 
 import pytest
-from conftest import edit_json
 from wtal_core.errors import ConfigError
 from wtal_core.sweep import combinations
+
+from .conftest import edit_json
 
 pytestmark = pytest.mark.usefixtures("fakes")
 

@@ -2,7 +2,6 @@
 
 from types import SimpleNamespace
 
-import naive
 import numpy as np
 import pytest
 import torch
@@ -11,6 +10,8 @@ from wtal_core.builtin.snippet_targets import SnippetTargets, snippet_targets
 from wtal_core.contracts import TrainingVideo
 from wtal_core.data.dataset import Instances
 from wtal_core.testing import parametrize_with_clauses
+
+from . import naive
 
 NAN = float("nan")
 

@@ -5,7 +5,6 @@ import json
 import re
 from typing import NamedTuple
 
-import naive
 import numpy as np
 import pytest
 import safetensors
@@ -21,6 +20,8 @@ from wtal_core.errors import PluginError, RunError
 from wtal_core.model import build_model
 from wtal_core.training import loop
 from wtal_core.training.checkpoint import checkpoint_iteration, load_checkpoint
+
+from . import naive
 
 # Statistics
 
