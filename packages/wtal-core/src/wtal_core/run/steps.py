@@ -84,8 +84,11 @@ def _train_stage(
                 tracker.metrics(name, iteration, terms)
             advance(iteration, f"loss {terms['loss']:.4f}")
 
+        def told(fresh: list[str], name: str = name) -> None:
+            record({name: fresh})
+
         task = _task(run, settings, member, stream, lessons)
-        train_model(task, moments[stream], report, lambda fresh, name=name: record({name: fresh}))
+        train_model(task, moments[stream], report, told)
 
 
 def _task(
