@@ -25,7 +25,8 @@ def during(doing: str, *, checked: bool = True, finite: bool = True) -> Iterator
 
     Args:
         doing: the rest of a sentence that begins with the component's name.
-        checked: hold answers against the contract; a check on a GPU waits for it, so that training checks now and then.
+        checked: look at the values of tensors too; on a GPU that waits, so that training does it now and then. Types
+            and shapes are always held against the contract.
         finite: hold tensors to be finite. Once a step was taken it may be the step that was too large, so that training
             looks at the loss instead.
     """
@@ -39,7 +40,7 @@ def during(doing: str, *, checked: bool = True, finite: bool = True) -> Iterator
 
 
 def checking() -> bool:
-    """Whether answers are to be held against the contract now."""
+    """Whether the values of tensors are to be looked at now."""
     return _CHECKING.get()
 
 
@@ -92,8 +93,7 @@ class Bound:
         """The component's answer, complete and right."""
         with blaming(self.component, self.refusals):
             answer = self.complete(self.made(*arguments))
-            if checking():
-                self.check(answer, *arguments)
+            self.check(answer, *arguments)
         return answer
 
     def complete(self, answer: Any) -> Any:

@@ -55,7 +55,8 @@ class Bound(binding.Bound):
     @property
     def notes(self) -> tuple[str, ...]:
         """What is left out."""
-        return tuple(map(str, self.made.notes))
+        with blaming(self.component):
+            return tuple(map(str, self.made.notes))
 
 
 def _video(answer: Any) -> Video:

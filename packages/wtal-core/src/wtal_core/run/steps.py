@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from wtal_core import config
 from wtal_core.contracts import FloatArray, Video
 from wtal_core.data.dataset import Moments, survey
-from wtal_core.errors import Problems, RunError
+from wtal_core.errors import PluginError, Problems, RunError
 from wtal_core.files import remove, write
 from wtal_core.kinds.tracker import Bound as Tracker
 from wtal_core.lock import taking
@@ -166,8 +166,14 @@ def tracking(run: Run) -> Iterator[list[Tracker]]:
         trackers = []
         for choice in run.experiment.trackers:
             trackers.append(run.registry.build("tracker", choice, directory=run.path))
-            stack.callback(trackers[-1].close)
+            stack.push(partial(_close, trackers[-1]))
         yield trackers
+
+
+def _close(tracker: Tracker, failed: type[BaseException] | None, *_: object) -> None:
+    """Close a tracker; where something has failed already, that is what is told."""
+    with nullcontext() if failed is None else suppress(PluginError):
+        tracker.close()
 
 
 def load_models(run: Run, stage: int) -> dict[str, list[StreamModel]]:
