@@ -132,7 +132,8 @@ def test_whole_videos_are_padded_at_the_end(train, unequal, tiny, seen):
 
 def test_rows_are_read_where_they_are_and_zero_where_they_are_hidden():
     class Data:
-        feature_dims = {"rgb": 2}
+        def __init__(self):
+            self.feature_dims = {"rgb": 2}
 
         def read(self, video, stream, rows):
             return np.stack([rows + 10 * video, rows], 1).astype(np.float32)

@@ -165,7 +165,7 @@ DATASET = SimpleNamespace(classes=("jump", "run"), edges=lambda _, length: edges
 
 
 def detected(predictions, intervals, duration=None, fusion="activations"):
-    """Localize with a proposer that answers `intervals` (label, start, end, score); also what the proposer was given."""
+    """Localize with a proposer that answers `intervals` (label, start, end, score); also what it was given."""
     given = []
 
     def propose(prediction, edges):

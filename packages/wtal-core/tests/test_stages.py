@@ -4,6 +4,7 @@ import itertools
 import json
 import random
 import shutil
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ models = 3
 class Sure:
     """Says of a video's own classes where they are active; of the others, nothing."""
 
-    heard = []  # of all that were built
+    heard: ClassVar = []  # of all that were built
 
     def __init__(self, threshold=0.5):
         self.threshold = threshold
@@ -249,8 +250,8 @@ def test_a_teacher_needs_whole_videos_of_the_stage_before(wtal, tiny):
     answer = wtal("validate", file)
     assert (answer.code, answer.err) == (
         2,
-        "error: stages[1]: a teacher speaks of every snippet, so localization.clip of the stage before must be 'whole', "
-        "got 'uniform'\n",
+        "error: stages[1]: a teacher speaks of every snippet, so localization.clip of the stage before must be "
+        "'whole', got 'uniform'\n",
     )
     file.write_text(file.read_text().replace(f"[[stages]]\n{uniform}[[stages]]", f"[[stages]]\n[[stages]]\n{uniform}"))
     assert wtal("validate", file).code == 0  # the last stage may be read as one likes
@@ -308,8 +309,8 @@ def test_videos_without_segments_are_not_taught_by_annotations(wtal, tiny, tmp_p
     answer = wtal("train", staged(tiny, '[[stages]]\nteacher = "annotations"\n'), "--out", tmp_path / "out")
     assert (answer.code, answer.out) == (2, "")
     assert answer.err == (
-        f"error: {tiny.parent}/annotations.json: teacher 'annotations' of wtal-core 0.1.0 reads segments, and 1 training "
-        "videos, such as 'v1', have labels without one\n"
+        f"error: {tiny.parent}/annotations.json: teacher 'annotations' of wtal-core 0.1.0 reads segments, and 1 "
+        "training videos, such as 'v1', have labels without one\n"
     )
     assert not (tmp_path / "out").exists()
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import ClassVar
 
 import pytest
 from wtal_core.testing import tmp_plugin
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("fakes")
 class Recorder:
     """Remembers what it is told."""
 
-    told = []  # of all that were built
+    told: ClassVar = []  # of all that were built
 
     def __init__(self, directory, *, name="r"):
         self.told.append((name, "open", directory))
@@ -132,5 +133,5 @@ def test_tensorboard_has_terms_and_results(wtal, tiny, tmp_path):
         for stream in ("rgb", "flow")
         for term in ("classification", "loss")
     }
-    assert scalars == dict.fromkeys(scalars, [10, 12])
+    assert scalars == {name: [10, 12] for name in scalars}
     assert {"localization/mAP@0.1", "localization/mAP@0.5", "classification/mAP"} <= set(events.Tags()["scalars"])

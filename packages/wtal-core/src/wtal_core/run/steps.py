@@ -84,10 +84,11 @@ def _train_stage(
                 tracker.metrics(name, iteration, terms)
             advance(iteration, f"loss {terms['loss']:.4f}")
 
-        def started_from(fresh: list[str], name: str = name) -> None:
+        def told(fresh: list[str], name: str = name) -> None:
             record({name: fresh})
 
-        train_model(_task(run, settings, member, stream, lessons), moments[stream], report, started_from)
+        task = _task(run, settings, member, stream, lessons)
+        train_model(task, moments[stream], report, told)
 
 
 def _task(
