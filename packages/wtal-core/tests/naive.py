@@ -47,3 +47,12 @@ def snippet_targets(logits, background, targets):
                     -sum(s * math.log(e / sum(exponentials)) for s, e in zip(shares, exponentials, strict=True))
                 )
     return sum(terms) / len(terms) if terms else 0.0
+
+
+def class_wise_logits(features, attention, weight):
+    """Each class's logit, of the sum of features (T, D) under an attention of its own (C, T), with weight (C, D)."""
+    logits = []
+    for attended, weights in zip(attention, weight, strict=True):
+        pooled = [sum(a * row[d] for a, row in zip(attended, features, strict=True)) for d in range(len(weights))]
+        logits.append(sum(w * value for w, value in zip(weights, pooled, strict=True)))
+    return logits

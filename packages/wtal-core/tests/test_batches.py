@@ -1,212 +1,231 @@
-"""Which videos make up a batch, which of their snippets, and what is known of them; and the seeds of it all."""
+"""What one step sees: clips, hidden snippets, padding, and who chooses the videos."""
+
+import json
 
 import numpy as np
 import pytest
-import torch
-from wtal_core import config
-from wtal_core.builtin.epochs import Epochs
-from wtal_core.data.dataset import Moments, examine
-from wtal_core.model import build_model
-from wtal_core.registry import discover
-from wtal_core.seeds import seed_of, seeded
-from wtal_core.testing import parametrize_with_clauses, tmp_plugin
-from wtal_core.training.batches import clip_rows, make_batch, read_rows, snippet_targets, targets_of
+from conftest import edit_json
+from wtal_core.builtin.attention_pooling import AttentionPooling
+from wtal_core.testing import tmp_plugin
+from wtal_core.training.batches import read_rows, snippet_targets
 
-# Epochs
-
-
-@parametrize_with_clauses("sampler", Epochs)
-def test_epochs_keep_the_contract(clause):
-    clause()
-
-
-@pytest.mark.parametrize(
-    ("seed", "videos", "batch_size", "recorded"),
-    [
-        (0, 7, 3, {0: [2, 4, 3], 1: [6, 5, 0], 2: [1, 1, 3], 9: [4, 5, 0]}),
-        (5, 3, 5, {0: [1, 2, 0, 0, 2], 1: [1, 0, 1, 2, 2], 2: [0, 1, 1, 2, 0], 9: [0, 1, 2, 0, 1]}),
-    ],
-)
-def test_epochs_give_what_was_recorded(seed, videos, batch_size, recorded):
-    for iteration, chosen in recorded.items():
-        assert Epochs()(np.ones((videos, 2)), batch_size, seed, iteration).tolist() == chosen
-
-
-@pytest.mark.parametrize("batch_size", [1, 3, 7, 10])
-def test_every_video_comes_once_an_epoch(batch_size):
-    labels = np.ones((7, 1))
-    row = np.concatenate([Epochs()(labels, batch_size, 3, iteration) for iteration in range(70)])
-    for first in range(0, len(row) - 6, 7):
-        assert sorted(row[first : first + 7]) == list(range(7))
-
-
-# Rows and features
+pytestmark = pytest.mark.usefixtures("fakes")
 
 
 @pytest.fixture
-def dataset(registry, tiny):
-    found, problems = examine(config.load(tiny).data, registry)
-    assert problems == []
-    return found
+def seen():
+    """Decoding and batch of every step that an experiment with the loss `listening` took, or was rehearsed with."""
+    given = []
+
+    class Listening:
+        def __call__(self, decoding, batch):
+            given.append((decoding, batch))
+            return {"nothing": decoding.class_scores.sum() * 0}
+
+    with tmp_plugin("loss", "listening", Listening):
+        yield given
 
 
-class Given:
-    """A clip that shows what it was told to."""
+@pytest.fixture
+def train(wtal, tiny, tmp_path):
+    """Train the stream rgb of the tiny data set with a clip and the loss `listening`."""
 
-    contiguous = False
+    def do(clip, *settings):
+        chosen = ('data.streams=["rgb"]', f"training.clip={clip}", "training.losses=['listening']", *settings)
+        words = [word for setting in chosen for word in ("--set", setting)]
+        answer = wtal("train", tiny, "--out", tmp_path / "out", *words)
+        assert (answer.code, answer.err) == (0, "")
+        return tmp_path / "out" / "seed-0"
 
-    def __init__(self, *rows):
-        self.rows = iter(rows)
-        self.asked = []
-
-    def __call__(self, length, generator):
-        self.asked.append((length, generator))
-        return np.array(next(self.rows))
-
-
-def test_the_rows_of_a_batch_are_as_long_as_its_longest_clip(dataset):
-    clip, generator = Given([3, -1, 5], [1], [0, 9, 9, 9]), np.random.default_rng(0)
-    rows = clip_rows(dataset, dataset.training[:3], "rgb", clip, generator)
-    assert rows.tolist() == [[3, -1, 5, -1], [1, -1, -1, -1], [0, 9, 9, 9]]
-    assert rows.dtype == np.int64
-    assert clip.asked == [(10, generator)] * 3  # one generator for all, one video after the other
+    return do
 
 
-def test_features_are_read_at_their_rows_and_zero_where_hidden(dataset):
-    rows = np.array([[3, -1, 5, 5], [-1, -1, 0, -1]])
-    features = read_rows(dataset, dataset.training[:2], "flow", rows)
-    first, second = (dataset.read(video, "flow") for video in dataset.training[:2])
-    zero = np.zeros(4)
-    np.testing.assert_array_equal(features, [[first[3], zero, first[5], first[5]], [zero, zero, second[0], zero]])
-    assert features.dtype == np.float32
+@pytest.fixture
+def unequal(tiny):
+    """Make the training videos v0 and v1 shorter, of 7 and 3 snippets."""
+    for name, length in (("v0", 7), ("v1", 3)):
+        file = tiny.parent / "features" / "rgb" / f"{name}.npy"
+        np.save(file, np.load(file)[:length])
+
+    def shorten(content):
+        for name, length in (("v0", 7), ("v1", 3)):
+            content["database"][name]["duration"] = length / 5
+            content["database"][name]["annotations"][0]["segment"] = [0, 0.5]
+
+    edit_json(tiny.parent / "annotations.json", shorten)
+    return {"v0": 7, "v1": 3} | {f"v{n}": 10 for n in range(2, 6)}
 
 
-def test_a_teachers_columns_are_read_at_the_rows():
-    lessons = [np.arange(8.0).reshape(2, 4) / 8, np.arange(6.0).reshape(2, 3) / 8]
-    targets = snippet_targets(lessons, np.array([[3, 0, -1], [2, 3, 2]]))  # row 3 is beyond the second's shared length
-    nan = np.nan
-    expected = [[[0.375, 0, nan], [0.875, 0.5, nan]], [[0.25, nan, 0.25], [0.625, nan, 0.625]]]
-    np.testing.assert_array_equal(targets, np.array(expected, np.float32))
-    assert targets.dtype == np.float32
+def standardized(tiny):
+    """The features of the training videos, by the statistics of all of them together."""
+    videos = [np.load(tiny.parent / "features" / "rgb" / f"v{n}.npy").astype(np.float64) for n in range(6)]
+    everything = np.concatenate(videos)
+    return [(video - everything.mean(0)) / everything.std(0) for video in videos]
 
 
-def test_what_a_teacher_does_not_say_stays_unsaid():
-    lessons = [np.array([[0.5, np.nan], [np.nan, 1]])]
-    np.testing.assert_array_equal(snippet_targets(lessons, np.array([[1, 0]]))[0], [[np.nan, 0.5], [1, np.nan]])
+def test_hidden_rows_are_masked_zeros_without_attention(train, tiny, seen):
+    class Hiding:
+        """Every third snippet, from a random one on, is hidden."""
 
+        contiguous = True
 
-@pytest.mark.parametrize("counts", [False, True])
-def test_counts_are_given_only_if_the_experiment_says_so(counts):
-    targets = targets_of(np.array([[2.0, 0], [1, 3]]), counts, torch.device("cpu"))
-    assert targets.labels.tolist() == [[1, 0], [1, 1]]
-    assert targets.snippets is None
-    assert (None if targets.counts is None else targets.counts.tolist()) == ([[2, 0], [1, 3]] if counts else None)
+        def __call__(self, length, generator):
+            rows = np.arange(length)
+            if length > 3:
+                rows[generator.integers(3) :: 3] = -1
+            return rows
 
-
-def batch_of(dataset, rows, lessons=None, moments=None):
-    model = build_model(config.stages(EXPERIMENT)[0], discover(), 4, 2, moments)
-    return model, make_batch(dataset, "rgb", np.array([4, 1]), np.array(rows), model, lessons)
-
-
-EXPERIMENT = config.Experiment(data=config.Data(annotations="", features="", grid="duration"))
-
-
-def test_a_batch_of_which_all_is_seen_has_no_mask(dataset):
-    moments = Moments(4)
-    moments.add(dataset.read(dataset.training[0], "rgb"))
-    rows = [[0, 4, 9], [2, 2, 2]]
-    model, batch = batch_of(dataset, rows, moments=moments)
-    assert batch.mask is None
-    assert batch.rows.tolist() == rows
-    assert batch.targets.labels.tolist() == [[1, 0], [0, 1]]
-    assert batch.targets.snippets is None
-    saved = [dataset.read(dataset.training[video], "rgb")[where] for video, where in zip((4, 1), rows, strict=True)]
-    expected = (np.array(saved) - moments.mean) / moments.deviation
-    np.testing.assert_allclose(batch.features.numpy(), expected, rtol=0, atol=1e-5)
-    assert model.mean.dtype == batch.features.dtype == torch.float32
-
-
-def test_what_is_hidden_is_masked_and_zero_after_standardising(dataset):
-    moments = Moments(4)
-    moments.add(np.full((3, 4), 5.0))
-    _, batch = batch_of(dataset, [[0, -1, 9], [2, 3, -1]], moments=moments)
-    assert batch.mask.tolist() == [[True, False, True], [True, True, False]]
-    assert not batch.features[~batch.mask].any()
-    assert batch.features[batch.mask].abs().sum(1).min() > 0
-
-
-def test_a_batch_has_the_word_of_the_teacher_on_its_own_videos(dataset):
-    lessons = {video.name: np.full((2, 10), number / 8) for number, video in enumerate(dataset.training)}
-    _, batch = batch_of(dataset, [[0, -1, 9], [2, 3, -1]], lessons)
-    nan = float("nan")
-    expected = torch.tensor([[[0.5, nan, 0.5]] * 2, [[0.125, 0.125, nan]] * 2])
-    torch.testing.assert_close(batch.targets.snippets, expected, equal_nan=True, rtol=0, atol=0)
-
-
-class Holes:
-    """Hides every second snippet, and every second clip is short."""
-
-    def __call__(self, length, generator):
-        rows = np.arange(length if generator.random() < 0.5 else max(length - 3, 1))
-        rows[1::2] = -1
-        return rows
-
-
-class Seen:
-    """A loss that looks at what the host hands over."""
-
-    batches = []  # noqa: RUF012 - of all, for it is built anew for every model
-
-    def __call__(self, decoding, batch):
-        self.batches.append(batch)
-        return {"seen": decoding.class_scores.sum() * 0}
-
-
-def test_training_sees_holes_through_a_mask(fakes, wtal, tiny, tmp_path):
-    Seen.batches.clear()
-    settings = ("--set", "training.clip=holes", "--set", "training.losses=['seen']", "--set", "data.streams=['rgb']")
-    with tmp_plugin("clip", "holes", Holes), tmp_plugin("loss", "seen", Seen):
-        answer = wtal("train", tiny, "--out", tmp_path, *settings)
-    assert (answer.code, answer.err) == (0, "")
-    trained = [batch for batch in Seen.batches if batch.features.shape[:2] == (4, 10)]
-    assert len(trained) > 3
-    for batch in trained:
+    with tmp_plugin("clip", "hiding", Hiding):
+        train("hiding", "training.feature_dropout=0")
+    steps = seen[-12:]
+    videos = standardized(tiny)
+    holes = set()
+    for decoding, batch in steps:
+        assert batch.rows.shape == (4, 10)
         assert (batch.mask == (batch.rows >= 0)).all()
-        assert not batch.mask[:, 1::2].any()
-        assert batch.mask[:, 0].all()
-        assert not batch.features[~batch.mask].any()
-    assert any(not batch.mask[:, 8].all() for batch in trained)
+        assert (~batch.mask).any(1).all()
+        assert (batch.features[~batch.mask] == 0).all()
+        assert (decoding.features[~batch.mask] == 0).all()
+        assert (decoding.attention[:, 0][~batch.mask] == 0).all()
+        assert (decoding.attention[:, 0][batch.mask] > 0).all()
+        holes |= {tuple(row) for row in batch.mask.tolist()}
+        for features, shown in zip(batch.features.numpy(), batch.mask.numpy(), strict=True):
+            assert any(np.allclose(features[shown], one[shown], rtol=1e-4, atol=1e-4) for one in videos)
+    assert len(holes) == 3
 
 
-# Seeds
+def test_a_crop_is_a_stretch_and_short_videos_are_whole(train, unequal, seen):
+    train("{ name = 'crop', snippets = 5 }", "training.iterations=40")
+    firsts = set()
+    for _, batch in seen[-40:]:
+        for row in batch.rows.tolist():
+            shown = [n for n in row if n >= 0]
+            assert row == shown + [-1] * (len(row) - len(shown))
+            assert shown == list(range(shown[0], shown[0] + len(shown)))
+            assert len(shown) in (5, 3)
+            firsts.add((len(shown), shown[0]))
+    assert firsts == {(5, first) for first in range(6)} | {(3, 0)}
 
 
-def test_the_first_model_of_the_first_stage_has_the_seed_of_the_experiment():
-    assert [seed_of(seed, 0, 0) for seed in (0, 1, 12345)] == [0, 1, 12345]
+def test_whole_videos_are_padded_at_the_end(train, unequal, tiny, seen):
+    train("whole", "training.iterations=20", "training.feature_dropout=0")
+    videos = standardized(tiny)
+    padded = 0
+    for decoding, batch in seen[-20:]:
+        lengths = (batch.rows >= 0).sum(1).tolist()
+        assert batch.rows.shape[1] == max(lengths)
+        assert (batch.mask is None) == (len(set(lengths)) == 1)
+        if batch.mask is None:
+            continue
+        padded += 1
+        for features, row, length, attention in zip(
+            batch.features.numpy(), batch.rows.tolist(), lengths, decoding.attention[:, 0], strict=True
+        ):
+            assert row == list(range(length)) + [-1] * (len(row) - length)
+            same = [one for one in videos if len(one) == length]
+            assert any(np.allclose(features[:length], one, rtol=1e-4, atol=1e-4) for one in same)
+            assert (features[length:] == 0).all()
+            assert (attention[length:] == 0).all()
+    assert padded > 10
 
 
-def test_every_model_of_every_stage_has_a_seed_of_its_own():
-    keys = [(seed, stage, member) for seed in range(4) for stage in range(4) for member in range(4)]
-    assert len({seed_of(*key) for key in keys}) == len(keys)
-    assert seed_of(3, 1, 2) == seed_of(3, 1, 2)
+def test_rows_are_read_where_they_are_and_zero_where_they_are_hidden():
+    class Data:
+        feature_dims = {"rgb": 2}
+
+        def read(self, video, stream, rows):
+            return np.stack([rows + 10 * video, rows], 1).astype(np.float32)
+
+    features = read_rows(Data(), [1, 2], "rgb", np.array([[0, -1, 2], [-1, 3, 3]]))
+    assert features.dtype == np.float32
+    assert features.tolist() == [[[10, 0], [0, 0], [12, 2]], [[0, 0], [23, 3], [23, 3]]]
 
 
-def test_a_seed_is_put_back_and_governs_torch():
-    torch.manual_seed(0)
-    before = torch.get_rng_state()
-    with seeded(seed_of(1, 2, 3), 0, 5):
-        first = torch.rand(3)
-    assert torch.equal(torch.get_rng_state(), before)
-    torch.rand(7)
-    with seeded(seed_of(1, 2, 3), 0, 5):
-        assert torch.equal(torch.rand(3), first)
-    with seeded(seed_of(1, 2, 3), 0, 6):
-        assert not torch.equal(torch.rand(3), first)
+def test_targets_of_snippets_are_the_teacher_s_columns():
+    lessons = [np.array([[0.1, 0.2, 0.3]]), np.array([[0.5, np.nan]])]
+    found = snippet_targets(lessons, np.array([[2, -1, 3], [0, 1, 0]]))
+    np.testing.assert_array_equal(found, np.float32([[[0.3, np.nan, np.nan]], [[0.5, np.nan, 0.5]]]))
 
 
-def test_what_is_drawn_for_a_video_depends_on_those_before_it_in_the_batch_alone(dataset):
-    key = [0, 0, 3]
-    clip = discover().build("clip", {"name": "segments", "snippets": 5})
-    both = clip_rows(dataset, dataset.training[:2], "rgb", clip, np.random.default_rng(key))
-    one = clip_rows(dataset, dataset.training[:1], "rgb", clip, np.random.default_rng(key))
-    np.testing.assert_array_equal(both[:1], one)
+# Neighbours
+
+
+class Looking(AttentionPooling):
+    """A decoder that looks at two snippets to each side."""
+
+    context = 2
+
+
+@pytest.mark.parametrize("clip", ["segments", "uniform"])
+def test_a_decoder_with_context_needs_neighbours(wtal, tiny, tmp_path, clip):
+    said = (
+        "error: decoder 'looking' of tmp-plugin 0 looks at 2 snippets to each side, and training.clip "
+        f"{clip!r} does not show neighbours; use 'crop' or 'whole'\n"
+    )
+    settings = ("--set", "model.decoder=looking", "--set", f"training.clip={clip}")
+    with tmp_plugin("decoder", "looking", Looking):
+        for command in ("validate", "train"):
+            answer = wtal(command, tiny, "--out", tmp_path / "out", *settings)
+            assert (answer.code, answer.out, answer.err) == (2, "", said)
+        settings = (
+            "--set",
+            "model.decoder=looking",
+            "--set",
+            "training.clip=crop",
+            "--set",
+            "localization.clip=uniform",
+        )
+        answer = wtal("validate", tiny, *settings)
+        assert (answer.code, answer.err) == (2, said.replace(clip, "uniform").replace("training", "localization"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("clip", ["{ name = 'crop', snippets = 4 }", "whole"])
+def test_a_decoder_with_context_learns_from_neighbours(train, seen, clip):
+    with tmp_plugin("decoder", "looking", Looking):
+        train(clip, "model.decoder=looking")
+    assert all((np.diff(batch.rows.numpy()) == 1).all() for _, batch in seen[-12:])
+
+
+# Samplers
+
+
+def test_a_sampler_chooses_the_videos_and_is_told_labels_seed_and_iteration(train, seen):
+    asked = []
+
+    class Pairs:
+        def __call__(self, labels, batch_size, seed, iteration):
+            asked.append((labels.tolist(), batch_size, seed, iteration))
+            return np.full(batch_size, iteration % len(labels))
+
+    with tmp_plugin("sampler", "pairs", Pairs):
+        train("whole", "training.sampler=pairs", "seed=3")
+    labels = [[1, 0], [0, 1]] * 3
+    assert asked[-12:] == [(labels, 4, 3, iteration) for iteration in range(12)]
+    for iteration, (_, batch) in enumerate(seen[-12:]):
+        assert batch.targets.labels.tolist() == [labels[iteration % 6]] * 4
+
+
+def test_a_sampler_may_refuse_the_labels_before_training(wtal, tiny, tmp_path):
+    class Pairs:
+        def __call__(self, labels, batch_size, seed, iteration):
+            if len(labels) == 6:  # not the small example
+                raise ValueError("no class has four videos")
+            return np.zeros(batch_size, dtype=np.int64)
+
+    with tmp_plugin("sampler", "pairs", Pairs):
+        for command in ("validate", "run"):
+            answer = wtal(command, tiny, "--out", tmp_path / "out", "--set", "training.sampler=pairs")
+            assert (answer.code, answer.out) == (2, "")
+            assert answer.err == "error: sampler 'pairs' of tmp-plugin 0: no class has four videos\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_snippets_of_a_step_do_not_depend_on_those_before(train, seen, tiny, tmp_path):
+    """A resumed run must see what an uninterrupted one saw."""
+    train("{ name = 'segments', snippets = 5 }", "training.checkpoint_every=1")
+    whole = [batch.rows.tolist() for _, batch in seen[-12:]]
+    assert len({json.dumps(rows) for rows in whole}) == 12
+    (tmp_path / "out").rename(tmp_path / "before")
+    train("{ name = 'segments', snippets = 5 }", "training.checkpoint_every=1", "training.iterations=4")
+    assert [batch.rows.tolist() for _, batch in seen[-4:]] == whole[:4]

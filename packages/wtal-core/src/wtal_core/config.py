@@ -166,20 +166,18 @@ def stages(experiment: Experiment) -> list[StageSettings]:
 
 
 def settled(experiment: Experiment) -> Experiment:
-    """The experiment as a run keeps it: the table `localization` is the last stage's, which may change later.
+    """The experiment as a run keeps it: `localization` is what the last stage's models localize by.
 
-    Earlier stages have theirs written out, so that what a teacher depends on stays.
+    What a teacher depends on stands in the stages before, and does not change when localization does later.
     """
-    *earlier, last = stages(experiment)
-    equal = [1.0] * len(experiment.data.streams)  # TOML cannot say that there is no value
+    *before, last = stages(experiment)
     kept = []
-    for one in earlier:
-        written = msgspec.to_builtins(one.localization)
-        written["stream_weights"] = written["stream_weights"] or equal
-        kept.append(msgspec.structs.replace(one.stage, localization=written))
-    return msgspec.structs.replace(
-        experiment, localization=last.localization, stages=[*kept, msgspec.structs.replace(last.stage, localization={})]
-    )
+    for one in before:
+        weights = one.localization.stream_weights or [1.0] * len(experiment.data.streams)  # no key may stay open
+        whole = msgspec.structs.replace(one.localization, stream_weights=weights)
+        kept.append(msgspec.structs.replace(one.stage, localization=msgspec.to_builtins(whole)))
+    final = msgspec.structs.replace(last.stage, localization={})
+    return msgspec.structs.replace(experiment, localization=last.localization, stages=[*kept, final])
 
 
 def evaluators(experiment: Experiment) -> dict[str, Component]:

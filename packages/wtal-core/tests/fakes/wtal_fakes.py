@@ -31,16 +31,18 @@ class Mean(nn.Module):
         self.power = power
 
     def forward(self, features, attention, mask=None):
-        if attention.dim() == 3:  # of several assemblies
-            return torch.stack([self(features, one, mask) for one in attention.unbind(1)], 1)
-        weights = attention**self.power
-        return (weights.unsqueeze(-1) * features).sum(1) / weights.sum(1, keepdim=True).clamp(min=1e-6)
+        several = attention if attention.ndim == 3 else attention.unsqueeze(1)
+        weights = several**self.power if mask is None else several**self.power * mask.unsqueeze(1)
+        pooled = weights @ features / weights.sum(2, keepdim=True).clamp(min=1e-6)
+        return pooled if attention.ndim == 3 else pooled.squeeze(1)
 
 
 class Activations:
     """Attention and class response of each snippet."""
 
     def __call__(self, decoding):
+        if decoding.head_weight is None:
+            raise ValueError("needs a linear head")
         response = torch.sigmoid(decoding.features[0] @ decoding.head_weight.T).T.detach().double().numpy()
         attention = decoding.attention[0, 0].detach().double().numpy()
         return np.broadcast_to(attention, response.shape), response
@@ -78,7 +80,9 @@ class Recall:
         counts = np.zeros(len(classes))
         for name, truth in ground_truth.items():
             found = detections[name]
-            for label, start, end in zip(*truth, strict=True):
+            for label, start, end in zip(truth.label, truth.start, truth.end, strict=True):
+                if label < 0:
+                    continue
                 counts[label] += 1
                 same = found.label == label
                 shared = np.minimum(end, found.end[same]) - np.maximum(start, found.start[same])
@@ -96,7 +100,7 @@ class Accuracy:
     def __call__(self, ground_truth, detections, classes, class_scores):
         hits, counts = np.zeros(len(classes)), np.zeros(len(classes))
         for name, truth in ground_truth.items():
-            for label in set(truth.label):
+            for label in set(truth.label) - {-1}:
                 counts[label] += 1
                 hits[label] += class_scores[name][label] > 0.5
         with np.errstate(invalid="ignore"):

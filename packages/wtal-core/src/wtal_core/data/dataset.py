@@ -17,7 +17,7 @@ from wtal_core.contracts import AMBIGUOUS, FloatArray, IntArray, TrainingVideo, 
 from wtal_core.data.names import nearly, normal
 from wtal_core.data.timeline import misfit, snippet_edges
 from wtal_core.data.videos import read_videos, select_subset
-from wtal_core.errors import DataError, PluginError, Problems, WtalError, abridged, did_you_mean
+from wtal_core.errors import DataError, PluginError, Problems, WtalError, abridged, did_you_mean, one_line
 from wtal_core.kinds.feature_reader import Bound as Store
 from wtal_core.registry import Registry
 
@@ -171,7 +171,7 @@ def open_reader(registry: Registry, kind: str, choice: config.Component, path: P
         return registry.build(kind, choice, path=path)
     except PluginError as error:
         if isinstance(error.__cause__, OSError | ValueError) and str(path) in str(error.__cause__):
-            raise DataError(str(error.__cause__)) from error
+            raise DataError(one_line(error.__cause__)) from error
         raise
 
 
@@ -193,7 +193,7 @@ def _examine_features(
             if not present:
                 raise OSError(f"{data.features}: no features of this stream")
         except (OSError, ValueError) as error:
-            problems.append(DataError(f"stream {stream!r}: {error}"))
+            problems.append(DataError(f"stream {stream!r}: {one_line(error)}"))
             continue
         lengths[stream], widths, unreadable = {}, {}, {}
         for video in videos:
@@ -380,7 +380,7 @@ _REMEDIES = {
 def _unreadable(video: Video, stream: str, error: OSError | ValueError) -> DataError:
     cause = error.__cause__ or error  # a reader puts the file before what the system said
     remedy = _REMEDIES.get(cause.errno or 0, _EXTRACT) if isinstance(cause, OSError) else _EXTRACT
-    return DataError(f"video {video.name!r}, stream {stream!r}: {error}; {remedy}")
+    return DataError(f"video {video.name!r}, stream {stream!r}: {one_line(error)}; {remedy}")
 
 
 def _length_problem(data: config.Data, stream: str, video: Video, lengths: Mapping[str, int]) -> WtalError | None:

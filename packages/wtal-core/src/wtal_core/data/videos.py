@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wtal_core.contracts import Instance, Video
 from wtal_core.data.names import misplaced, normal
-from wtal_core.errors import TOLD, DataError, Problems, WtalError, abridged, did_you_mean, nearest
+from wtal_core.errors import TOLD, DataError, Problems, WtalError, abridged, did_you_mean, nearest, one_line
 from wtal_core.kinds.annotation_reader import Bound
 
 
@@ -18,8 +18,8 @@ def read_videos(annotations: Bound, path: Path, exclude: Collection[str] = ()) -
     Names of videos, subsets and classes are in normal form from here on (`names`).
 
     Raises:
-        Problems: entries are malformed, or names meet; they are listed, each with file, video and key.
         DataError: the reader cannot say which videos there are.
+        Problems: entries are malformed, or names meet; they are listed, each with file, video and key.
     """
     excluded = {normal(name): name for name in exclude}
     videos: dict[str, Video] = {}
@@ -28,7 +28,7 @@ def read_videos(annotations: Bound, path: Path, exclude: Collection[str] = ()) -
     try:
         names = annotations.names()
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{path}: {one_line(error)}") from error
     for given in names:
         name = normal(given)
         if name in spelt:
@@ -45,7 +45,7 @@ def read_videos(annotations: Bound, path: Path, exclude: Collection[str] = ()) -
         try:
             videos[name] = _admitted(annotations.video(given))
         except (OSError, ValueError) as error:
-            problems.append(DataError(f"{path}: video {given!r}: {error}"))
+            problems.append(DataError(f"{path}: video {given!r}: {one_line(error)}"))
     unknown = [given for name, given in excluded.items() if name not in spelt]
     problems = [*_unknown_exclusions(path, unknown, list(spelt)), *abridged(problems, f"malformed entries of {path}")]
     if problems:

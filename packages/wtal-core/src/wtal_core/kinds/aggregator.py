@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import product
 from typing import Any, Protocol
@@ -62,16 +62,23 @@ class Bound(nn.Module):
         with blaming(self.component):
             answer: Tensor = self.made(features, attention, mask)
             # Where an argument is not finite, it was not the aggregator that first went wrong.
-            if checking() and bool(features.isfinite().all()) and bool(attention.isfinite().all()):
-                pooled(answer, features, attention)
+            sound = checking() and bool(features.isfinite().all() & attention.isfinite().all())
+            pooled(answer, features, attention, values=False)
+            if sound and not answer.isfinite().all():
+                raise answers.ContractError(f"pooled features must be finite, got {answer.tolist()}")
         return answer
 
     def __getattr__(self, name: str) -> Any:
-        """What else it has, such as `coefficients`."""
+        """What else it has, such as `coefficients`, whose failures are its own too."""
         try:
             return super().__getattr__(name)
         except AttributeError:
-            return getattr(super().__getattr__("made"), name)
+            found = getattr(super().__getattr__("made"), name)
+        return partial(self._call, found) if inspect.ismethod(found) else found
+
+    def _call(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        with blaming(self.component):
+            return method(*arguments, **options)
 
     def rehearse(self, num_classes: int) -> None:
         """Try it on a small example."""
@@ -80,12 +87,12 @@ class Bound(nn.Module):
             self(features, attention, None)
 
 
-def pooled(answer: Any, features: Tensor, attention: Tensor) -> None:
+def pooled(answer: Any, features: Tensor, attention: Tensor, values: bool = True) -> None:
     """Hold an answer against the contract: (B, E), or (B, S, E) under S attentions."""
     E = features.shape[2]
     class_wise = attention.ndim == 2 and isinstance(answer, Tensor) and answer.ndim == 3  # num_classes rows of its own
     rows = answer.shape[:2] if class_wise else attention.shape[:-1]
-    answers.tensor("pooled features", answer, (*rows, E), features)
+    answers.tensor("pooled features", answer, (*rows, E), features, values=values)
 
 
 # Clauses of the kit

@@ -20,7 +20,7 @@ class AnnotationReader(Protocol):
     """The annotations under a path; built as `cls(path=..., **options)`.
 
     What is missing raises an `OSError`, and what has the wrong form a `ValueError`; when it is built, both give the
-    path of the file. `notes` may be missing, where nothing is left out.
+    path of the file.
     """
 
     def names(self) -> Iterable[str]:
@@ -58,8 +58,8 @@ class Bound(binding.Bound):
     @property
     def notes(self) -> tuple[str, ...]:
         """What is left out."""
-        with blaming(self.component, doing="fails to say what it left out"):
-            return tuple(map(str, getattr(self.made, "notes", ())))
+        with blaming(self.component):
+            return tuple(map(str, self.made.notes))
 
 
 def _video(answer: Any) -> Video:

@@ -100,16 +100,14 @@ class Bound(binding.Bound):
         """
         with blaming(self.component):
             decoding = Decoding(_refusable(self.made, features, mask, targets))
-            if binding.checking():
-                decoded(decoding, features, mask, self.given["num_classes"])
+            decoded(decoding, features, mask, self.given["num_classes"])
         return decoding
 
     def loss(self, decoding: Decoding, targets: Targets) -> dict[str, Tensor]:
         """The decoder's own terms; raises as a call does."""
         with blaming(self.component):
             terms: dict[str, Tensor] = _refusable(self.made.loss, decoding.answer, targets)
-            if binding.checking():
-                loss_terms(terms)
+            loss_terms(terms)
         return terms
 
     def check_targets(self, targets: Targets) -> None:
@@ -148,25 +146,25 @@ def _refusable(call: Callable[..., Any], *arguments: Any) -> Any:
         raise
 
 
-def decoded(answer: Any, features: Tensor, mask: Tensor | None, num_classes: int) -> None:
+def decoded(answer: Decoding, features: Tensor, mask: Tensor | None, num_classes: int) -> None:
     """Hold a decoding of features (B, T, D) under mask (B, T) against the contract."""
     B, T, _ = features.shape
-    embedded = answers.attribute(answer, "features")
+    embedded = answers.attribute(answer.answer, "features")
     fits = isinstance(embedded, Tensor) and embedded.ndim == 3 and embedded.shape[:2] == (B, T)
     require(fits, f"features must be a tensor (B, T, E) = ({B}, {T}, E), got {answers.form(embedded)}")
     E = embedded.shape[2]
     answers.tensor("features", embedded, (B, T, E), features)
-    attention = answers.attribute(answer, "attention")
+    attention = answers.attribute(answer.answer, "attention")
     require(
         isinstance(attention, Tensor) and attention.ndim == 3 and attention.shape[1] > 0,
         f"attention must be a tensor (B, S, T) with S >= 1, got {answers.form(attention)}",
     )
     S = attention.shape[1]
     answers.tensor("attention", attention, (B, S, T), features, unit_range=True)
-    if mask is not None:
+    if mask is not None and binding.checking():
         hidden = attention.masked_select(~mask.unsqueeze(1))
-        require(not hidden.any(), "attention must be zero where the mask is False")
-    answers.tensor("class_scores", answers.attribute(answer, "class_scores"), (B, num_classes), features, True)
+        require(not hidden.nan_to_num().any(), "attention must be zero where the mask is False")
+    answers.tensor("class_scores", answers.attribute(answer.answer, "class_scores"), (B, num_classes), features, True)
     pools, scores = answer.pooled is not None, answer.snippet_logits is not None
     require(pools == (answer.logits is not None), "pooled and logits come together")
     require(pools or scores, "there must be pooled with logits, or snippet_logits")
@@ -196,7 +194,8 @@ def loss_terms(answer: Any) -> None:
             isinstance(term, Tensor) and term.shape == () and term.is_floating_point(),
             f"loss term {name!r} must be a scalar tensor, of shape (), got {answers.form(term)}",
         )
-        require(bool(term.isfinite().all()), f"loss term {name!r} must be finite, got {term.item()}")
+        if binding.checking() and binding.finite() and not term.isfinite():
+            raise answers.ContractError(f"loss term {name!r} must be finite, got {term.item()}")
 
 
 # Clauses of the kit

@@ -140,7 +140,7 @@ def _hidden(trial: Trial, decoding: Decoded, batch: Batch) -> None:
     for name, term in expected.items():
         require(
             same(term, got[name]),
-            f"Term {name!r} is {float(term.detach())}, with something else in the hole {float(got[name].detach())}.",
+            f"Term {name!r} is {term.item()}, with something else in the hole {got[name].item()}.",
         )
 
 

@@ -45,24 +45,38 @@ def read_localized(folder: Path, videos: Sequence[str], classes: Sequence[str]) 
     )
 
 
-def record_stage(path: Path, settings: config.StageSettings, fresh: Mapping[str, Sequence[str]]) -> None:
-    """Put what a stage was taught and took over into `stages.json`.
+class _StageRecord(msgspec.Struct):
+    """What `stages.json` says of a stage."""
+
+    teacher: config.Component | None
+    full_supervision: bool  #: the teacher reads annotated segments
+    models: int
+    start: str
+    fresh: dict[str, list[str]]  #: of each model, the parameters that it did not take over from the stage before
+
+
+def record_stage(
+    path: Path, settings: config.StageSettings, full_supervision: bool, fresh: Mapping[str, list[str]]
+) -> None:
+    """Put what a stage is taught and takes over into `stages.json`.
 
     Args:
         path: the file.
         settings: of the stage.
-        fresh: of each model that was trained now, the parameters that it did not take over from its predecessor.
+        full_supervision: whether its teacher reads annotated segments.
+        fresh: of models that begin now, the parameters that they do not take over; what is known of others stays.
 
     Raises:
         RunError: the file cannot be read or written.
     """
-    known: dict[str, Any] = {}
-    if path.exists():
-        known = msgspec.convert(read_json(path, RunError), dict[str, Any])
+    try:
+        known = msgspec.convert(read_json(path, RunError) if path.exists() else {}, dict[str, _StageRecord])
+    except msgspec.ValidationError as error:
+        raise RunError(f"{path}: {error}; delete it") from error
     name, stage = f"stage-{settings.number}", settings.stage
-    told = {**known.get(name, {}).get("fresh", {}), **fresh}
-    known[name] = {"teacher": stage.teacher, "models": stage.models, "start": stage.start, "fresh": told}
-    write(path, json.dumps(known, indent=1) + "\n")
+    told = {**known[name].fresh, **fresh} if name in known else dict(fresh)
+    known[name] = _StageRecord(stage.teacher, full_supervision, stage.models, stage.start, told)
+    write(path, json.dumps(msgspec.to_builtins(known), indent=1) + "\n")
 
 
 def write_detections(path: Path, detections: Mapping[str, Detections], classes: Sequence[str]) -> None:
