@@ -1,7 +1,8 @@
 """Feature readers: where the snippet features of a data set lie on disk. Arrays are read when they are asked for.
 
-A store answers `names`, `shape` and `read` (`kinds.feature_reader.FeatureStore`). What is missing or cannot be opened raises
-`OSError` and what is malformed `ValueError`, with the file in the message; the data set adds which video was wanted.
+A store answers `names`, `shape` and `read` (`kinds.feature_reader.FeatureStore`). What is missing or cannot be opened
+raises `OSError` and what is malformed `ValueError`, with the file in the message; the data set adds which video was
+wanted.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ class AnnotationReader(Protocol):
     """The annotations under a path; built as `cls(path=..., **options)`.
 
     What is missing raises an `OSError`, and what has the wrong form a `ValueError`; when it is built, both give the
-    path of the file. `notes` may be missing, where nothing is left out.
+    path of the file.
     """
 
     def names(self) -> Iterable[str]:
