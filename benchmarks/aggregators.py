@@ -80,10 +80,15 @@ def maps(B: int, D: int, side: int, device: str) -> tuple[Tensor, Tensor, Tensor
 
 
 def seconds(name: str, pooling: Pooling, x: Tensor, p: Tensor, g: Tensor) -> tuple[float, float]:
-    """Forward, and forward with backward; the way named "maa plain" as if numba were not installed."""
+    """Forward, and forward with backward; a way named "maa plain" as if numba were not installed.
+
+    One named "..., sum" is given the gradient of its sum, which is a single number, expanded.
+    """
     x.grad = p.grad = None
+    if name.endswith(", sum"):
+        g = g.new_ones(()).expand_as(g)
     kernels_for = _compiled.kernels_for
-    if name == "maa plain":
+    if name.startswith("maa plain"):
         _compiled.kernels_for = lambda _: None
     wait(x.device)
     started = time.perf_counter()
@@ -204,7 +209,7 @@ def report(device: str, rounds: int) -> None:
         del ways["maa plain"]  # which `maa` is then
 
     print("\nforward, and forward + backward (float32): ms, and ratio to bmm")
-    print(f"{'shape':>22}  {'way':<10} {'f ms':>9} {'f+b ms':>9} {'f ratio':>8} {'f+b ratio':>9}  target")
+    print(f"{'shape':>22}  {'way':<14} {'f ms':>9} {'f+b ms':>9} {'f ratio':>8} {'f+b ratio':>9}  target")
     for shape, target in SHAPES.items():
         many = rounds if shape[1] > 20 else 40 * rounds
         print_rows(f"{shape}", compare(ways, sequences(*shape, device), many), f"{target}")
@@ -215,6 +220,11 @@ def report(device: str, rounds: int) -> None:
         mask = torch.arange(shape[1], device=device) < lengths.unsqueeze(-1)
         many = rounds if shape[1] > 20 else 40 * rounds
         print_rows(f"{shape}", compare(padded(ways, mask), sequences(*shape, device), many))
+
+    print("\nthe gradient of a sum, which arrives expanded, beside a dense one; all ratios to bmm with a dense one")
+    summed = ways | {f"{name}, sum": way for name, way in ways.items()}
+    for shape in ((16, 400, 1024), (16, 20, 1024)):
+        print_rows(f"{shape}", compare(summed, sequences(*shape, device), rounds if shape[1] > 20 else 40 * rounds))
 
     print("\nfeature maps (B, D, H, W): MarginalizedAverage2d")
     over_maps = {name: bmm_of_maps if name == "bmm" else wa.MarginalizedAverage2d() for name in ways}
@@ -273,7 +283,7 @@ def padded(ways: dict[str, Pooling], mask: Tensor) -> dict[str, Pooling]:
 def print_rows(shape: str, rows: dict[str, list[float]], target: str = "") -> None:
     for name, row in rows.items():
         print(
-            f"{shape:>22}  {name:<10} {row[0] * 1e3:>9.3f} {row[1] * 1e3:>9.3f} {row[2]:>8.2f} {row[3]:>9.2f}"
+            f"{shape:>22}  {name:<14} {row[0] * 1e3:>9.3f} {row[1] * 1e3:>9.3f} {row[2]:>8.2f} {row[3]:>9.2f}"
             f"  {'' if name == 'bmm' else target}".rstrip(),
             flush=True,
         )

@@ -42,6 +42,7 @@ def main() -> None:
     print(", ".join(versions))
     cold_start()
     suppression()
+    many_groups()
     whole_data_set()
 
 
@@ -100,6 +101,32 @@ def suppression() -> None:
         kept = {len(function()) for function in compared.values()}
         assert len(kept) == 1, kept
         print(f"  {name:<40} {kept.pop():>9,} " + versus(compared, repetitions))
+
+
+def many_groups() -> None:
+    """A million intervals, unsorted in their groups: in one call, ranked across groups or not, and group by group."""
+    print(f"\nNMS at tIoU {TIOU} of many groups, seconds of CPU time, medians of {ROUNDS} interleaved rounds")
+    for groups, size in ((5000, 200), (50_000, 20)):
+        rng = np.random.default_rng(0)
+        start = rng.uniform(0, 100, groups * size)
+        end, score = start + rng.exponential(10, len(start)) + 0.1, rng.random(len(start))
+        label = np.repeat(np.arange(groups), size)
+        parts = [slice(k, k + size) for k in range(0, len(start), size)]
+        timed: dict[str, Callable[[], int]] = {
+            "one call": lambda a=(start, end, score, label): len(nms(*a)),
+            "one call, ranked across groups": lambda a=(start, end, score, label): len(nms(*a, ranked=True)),
+            "group by group": lambda a=(start, end, score), p=parts: sum(len(nms(*(z[k] for z in a))) for k in p),
+        }
+        times: dict[str, list[float]] = {name: [] for name in timed}
+        kept = set()
+        for _ in range(ROUNDS):
+            for name, function in timed.items():
+                begin = time.process_time()
+                kept.add(function())
+                times[name].append(time.process_time() - begin)
+        assert len(kept) == 1, kept
+        cells = (f"{name} {statistics.median(seconds):.3f}" for name, seconds in times.items())
+        print(f"  {groups:>6,} of {size:<4} {kept.pop():>9,} kept   " + "   ".join(cells))
 
 
 def versus(compared: dict[str, Callable[[], Any]], repetitions: int) -> str:

@@ -38,6 +38,16 @@ def leave_one_out_coefficients(p: Sequence[float]) -> list[float]:
     return coefficients
 
 
+def class_softmax(x: list, a: list, exponent: list[float], real: list[bool]) -> list[list[float]]:
+    """Features x (T, D) of one video under attention a (C, T): (C, D)."""
+    pooled = []
+    for row, b in zip(a, exponent, strict=True):
+        weights = [math.exp(b * value) if seen else 0.0 for value, seen in zip(row, real, strict=True)]
+        total = sum(weights) or 1.0
+        pooled.append([sum(w * z[d] for w, z in zip(weights, x, strict=True)) / total for d in range(len(x[0]))])
+    return pooled
+
+
 @functools.cache
 def exact_factor(counts: tuple[tuple[float, int], ...], own: float) -> float:
     """c_t of a snippet with p = `own` among `count` snippets of each p: the integral to 30 digits, however many."""

@@ -110,11 +110,11 @@ def test_leading_dimensions_are_rows(shape, device, random):
     torch.testing.assert_close(pooled.reshape(-1, 4), torch.stack(rows))
 
 
-@pytest.mark.parametrize("shape", [(2, 1, 5, 4), (1, 5, 4), (5, 4), (2, 3, 5, 4)])
+@pytest.mark.parametrize("shape", [(2, 1, 5, 4), (1, 1, 5, 4), (1, 5, 4), (5, 4), (2, 3, 5, 4)])
 def test_leading_dimensions_broadcast(shape, random):
     x = torch.randn(shape, dtype=float64, generator=random, requires_grad=True)
     p = torch.rand(2, 3, 5, dtype=float64, generator=random, requires_grad=True)
-    mask = torch.rand(3, 5, generator=random) < 0.7
+    mask = torch.rand(1, 3, 5, generator=random) < 0.7
     expected = (weights(p, mask).unsqueeze(-1) * x).sum(-2)
     torch.testing.assert_close(wa.marginalized_average(x, p, mask), expected)
     assert torch.autograd.gradcheck(lambda x, p: wa.marginalized_average(x, p, mask), (x, p))
@@ -127,6 +127,19 @@ def test_layout_does_not_matter(random):
     torch.testing.assert_close(wa.marginalized_average(x.transpose(0, 2), p.T.contiguous().T), expected)
     p = p[:1].expand(2, 6).requires_grad_()
     weights(p).sum().backward()  # an expanded gradient
+
+
+def test_an_expanded_gradient_is_made_dense_before_it_is_multiplied(random, device, way, monkeypatch):
+    x = torch.randn(3, 6, 4, generator=random).to(device).requires_grad_()
+    p = torch.rand(3, 6, generator=random).to(device).requires_grad_()
+    pooled = wa.marginalized_average(x, p)
+    multiplied = []
+    outer = wa.marginalized._outer
+    monkeypatch.setattr(wa.marginalized, "_outer", lambda c, row, like: multiplied.append(row) or outer(c, row, like))
+    of_the_sum = torch.autograd.grad(pooled.sum(), (x, p), retain_graph=True)
+    assert all(row.is_contiguous() for row in multiplied)
+    assert len(multiplied) == (way != "transparent")
+    torch.testing.assert_close(of_the_sum, torch.autograd.grad(pooled, (x, p), torch.ones_like(pooled)))
 
 
 def test_long_attention_is_walked_node_by_node(device):

@@ -48,7 +48,7 @@ def test_differentiates_once(random):
 
 
 @pytest.mark.parametrize(
-    "shapes", [((1, 5, 2), (3, 5), (5,)), ((2, 1, 5, 2), (2, 3, 5), (3, 5)), ((5, 2), (5,), (4, 5))]
+    "shapes", [((1, 5, 2), (3, 5), (5,)), ((2, 1, 5, 2), (2, 3, 5), (1, 3, 5)), ((5, 2), (5,), (4, 5))]
 )
 def test_leading_dimensions_broadcast(shapes, random):
     x = torch.randn(shapes[0], dtype=torch.float64, generator=random, requires_grad=True)

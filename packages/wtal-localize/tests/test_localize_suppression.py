@@ -14,13 +14,12 @@ from wtal_localize import (
     NonMaximumSuppression,
     NoSuppression,
     SoftNonMaximumSuppression,
-    compiled,
     nms,
     soft_nms,
     suppression,
 )
 
-LOOPS = (suppression._sorted, suppression._keep, suppression._weaken)
+LOOPS = (suppression._arranged, suppression._sorted, suppression._keep, suppression._weaken)
 
 
 @pytest.fixture(params=["arrays", "interpreted", "compiled"], scope="module", autouse=True)
@@ -178,25 +177,72 @@ def test_one_call_thins_a_whole_data_set():
     videos = [random_rows(60, seed) for seed in range(4)]
     C = 3
     together = pack([(video * C + row[0], *row[1:]) for video, rows in enumerate(videos) for row in rows])
-    kept = together.take(nms(together.start, together.end, together.score, together.label))
+    kept = together.take(nms(together.start, together.end, together.score, together.label, ranked=True))
     for video, rows in enumerate(videos):
         mine = kept.take(kept.label // C == video)
         assert unpack(mine._replace(label=mine.label % C)) == unpack(NonMaximumSuppression()(pack(rows)))
 
 
-@pytest.mark.parametrize("shuffled", [False, True])
-def test_blocks_of_groups_change_nothing(monkeypatch, shuffled):
+def by_label(rows):
+    return sorted(rows, key=lambda row: row[0])
+
+
+def many_groups(shuffled):
+    """Groups of 1 to 80, with equal scores in several, and equal intervals of several labels."""
     rng = np.random.default_rng(5)
     rows = [row for label in (0, 2, 3, 9) for row in sorted(random_rows(60 * (label == 9) + 20, label, 1))]
-    # Equal scores in several blocks, and equal intervals of several labels.
     rows = [(int(n // 20), start, end, round(score, 1)) for n, (_, start, end, score) in enumerate(rows)]
     rows += [(label, 1.0, 2.0, 0.3) for label in range(30, 36)]
-    rows = [rows[i] for i in rng.permutation(len(rows))] if shuffled else sorted(rows)
-    whole = unpack(NonMaximumSuppression()(pack(rows)))
-    assert whole == naive.nms(rows, 0.5)
-    for block in (1, 25, len(rows) - 1):
-        monkeypatch.setattr(suppression, "BLOCK", block)
-        assert unpack(NonMaximumSuppression()(pack(rows))) == whole
+    rows += [(40, start, end, round(score, 1)) for _, start, end, score in random_rows(80, 9)]
+    return [rows[i] for i in rng.permutation(len(rows))] if shuffled else by_label(rows)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_labels_one_by_one_or_ranked_together(monkeypatch, shuffled):
+    rows = many_groups(shuffled)
+    expected = naive.nms(rows, 0.5)
+    detections = pack(rows)
+    columns = detections.start, detections.end, detections.score, detections.label
+    assert unpack(detections.take(nms(*columns))) == by_label(expected)
+    for together in (suppression.TOGETHER, len(rows) - 1, 0):  # how many are ranked before or after they are thinned
+        monkeypatch.setattr(suppression, "TOGETHER", together)
+        assert unpack(detections.take(nms(*columns, ranked=True))) == expected
+        assert unpack(NonMaximumSuppression()(detections)) == expected
+    assert unpack(NonMaximumSuppression(across_classes=True)(detections)) == naive.nms(rows, 0.5, across=True)
+
+
+@given(lists, thresholds)
+def test_labels_one_by_one_equal_the_slow_twin(rows, threshold):
+    detections = pack(rows)
+    kept = nms(detections.start, detections.end, detections.score, detections.label, threshold=threshold)
+    assert unpack(detections.take(kept)) == by_label(naive.nms(rows, threshold))
+
+
+@given(lists, st.sampled_from(["gaussian", "linear"]), st.booleans())
+def test_soft_nms_labels_one_by_one_or_ranked_together(rows, decay, ranked):
+    label, start, end, score = pack(rows)
+    kept, weakened = soft_nms(start, end, score, label, decay=decay, ranked=ranked)
+    expected = naive.soft_nms(rows, decay, 0.5, 0.3, 0.001)
+    assert unpack(Detections(label[kept], start[kept], end[kept], weakened)) == (
+        expected if ranked else by_label(expected)
+    )
+
+
+@pytest.mark.parametrize("size", [1, 2, 15, 16, 17, 31, 33, 64, 65, 200])
+def test_runs_of_any_length_are_arranged(size):
+    rng = np.random.default_rng(size)
+    group = np.repeat([7, 3, 7, 0], [size, 1, 5, size])
+    for key in (
+        rng.random(len(group)),
+        rng.integers(0, 4, len(group)).astype(float),
+        np.arange(len(group))[::-1] * 1.0,
+    ):
+        order = suppression._arranged(group, key)
+        assert order.tolist() == [
+            i
+            for first, last in suppression._slices(group)
+            for i in sorted(range(first, last), key=lambda i: key[i])  # which is stable
+        ]
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 1 / 3, 0.5, 0.9, 1.0])
@@ -228,7 +274,7 @@ def test_memory_layout_changes_nothing(way):
         suppress(detections)
     if way == "compiled":  # once: compiling takes seconds
         for loop in LOOPS:
-            assert len(loop.machine_code.signatures) == 1
+            assert len(loop.machine_code.dispatcher.signatures) == 1
 
 
 def python(code, **environment):
@@ -253,34 +299,6 @@ def test_small_inputs_wait_for_no_compiler_until_they_add_up(call, small):
         "print('numba' in sys.modules)\n"
     )
     assert python(code).split() == ["True"]
-
-
-def test_compiled_code_is_cached_on_disk(tmp_path):
-    code = (
-        "import wtal_localize.suppression as s\n"
-        "s._sorted.small = s._keep.small = s._weaken.small = -1\n"
-        "s.nms([0], [1], [1]), s.soft_nms([0], [1], [1])\n"
-    )
-    python(code, NUMBA_CACHE_DIR=str(tmp_path))
-    for suffix in ("nbi", "nbc"):
-        names = {file.name.partition("-")[0] for file in tmp_path.rglob(f"*.{suffix}")}
-        assert names == {f"suppression.{name}_loop" for name in ("_sorted", "_keep", "_weaken")}
-
-
-def test_where_no_cache_can_be_kept_code_is_compiled_without(monkeypatch):
-    numba = pytest.importorskip("numba")
-    asked, njit = [], numba.njit
-
-    def refusing(*function, cache=False, **options):  # numba calls it too, with the function
-        asked.append(cache)
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return njit(*function, **options)
-
-    monkeypatch.setattr(numba, "njit", refusing)
-    double = compiled.Compiled(lambda array: array * 2, lambda array: array + array, small=0)
-    assert double(np.arange(3)).tolist() == [0, 2, 4]
-    assert asked[:2] == [True, False]
 
 
 def raises(message):
@@ -331,6 +349,8 @@ def test_bad_shapes_and_labels():
         (SoftNonMaximumSuppression("cosine"), "decay must be 'gaussian' or 'linear', got 'cosine'"),
         (NonMaximumSuppression(threshold=True), "threshold must be in [0, 1], got True"),
         (NonMaximumSuppression(across_classes="no"), "across_classes must be true or false, got 'no'"),
+        (lambda _: nms([0], [1], [1], ranked="yes"), "ranked must be true or false, got 'yes'"),
+        (lambda _: soft_nms([0], [1], [1], ranked=1), "ranked must be true or false, got 1"),
         (NonMaximumSuppression(across_classes=1), "across_classes must be true or false, got 1"),
         (SoftNonMaximumSuppression(across_classes="no"), "across_classes must be true or false, got 'no'"),
         (SoftNonMaximumSuppression(sigma=True), "sigma must be above 0, got True"),

@@ -1,5 +1,6 @@
 """Marginalized average aggregation (MAA) and the attention poolings it is compared with, for any PyTorch model."""
 
+from wtal_aggregators.class_softmax import ClassSoftmax, class_softmax_coefficients
 from wtal_aggregators.marginalized import (
     MarginalizedAverage,
     marginalized_average,
@@ -25,6 +26,7 @@ from wtal_aggregators.pooling import (
 from wtal_aggregators.spatial import MarginalizedAverage2d, WeightedSum2d
 
 __all__ = [
+    "ClassSoftmax",
     "Dropout",
     "LinearAggregator",
     "MarginalizedAverage",
@@ -36,6 +38,7 @@ __all__ = [
     "WeightedSum",
     "WeightedSum2d",
     "attention_coefficients",
+    "class_softmax_coefficients",
     "dropout_coefficients",
     "marginalized_average",
     "marginalized_average_coefficients",

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from wtal_aggregators._machine_code import MachineCode
+from wtal_aggregators._quadrature import Rule, rule_for
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
-
-    from wtal_aggregators._quadrature import Rule
 
     Real = NDArray[np.floating[Any]]
     Loop = Callable[..., None]
@@ -85,18 +86,20 @@ class Kernels:
         self._coefficients = compiler(coefficients)
         self._gradient = compiler(gradient)
 
-    def coefficients(self, p: Tensor, rule: Rule) -> Tensor:
+    def coefficients(self, p: Tensor) -> Tensor:
         """Lambda (..., T), float32 or float64, for p (..., T)."""
         rows = _rows(p, p.dtype)
         out = rows.copy()  # to be written over: the quickest way to such an array
-        self._coefficients(rows, *_arrays(rule), out)
+        decay, nodes, weights = _arrays(rule_for(p.dtype))
+        self._coefficients(rows, decay, nodes, weights, out)
         return _tensor(out, p.shape)
 
-    def gradient(self, p: Tensor, g: Tensor, rule: Rule) -> Tensor:
+    def gradient(self, p: Tensor, g: Tensor) -> Tensor:
         """dJ/dp (..., T), float32 or float64, given g = dJ/dlambda (..., T)."""
         rows = _rows(p, p.dtype)
         out = rows.copy()
-        self._gradient(rows, _rows(g, p.dtype), *_arrays(rule), out)
+        decay, nodes, weights = _arrays(rule_for(p.dtype))
+        self._gradient(rows, _rows(g, p.dtype), decay, nodes, weights, out)
         return _tensor(out, p.shape)
 
 
@@ -111,17 +114,13 @@ def _kernels() -> Kernels | None:
     if find_spec("numba") is None:
         return None
     try:
-        import numba
+        import numba  # noqa: F401
     except ImportError as error:  # as where numpy is too new for it
         warnings.warn(f"MAA runs as torch operators, since numba cannot be imported: {error}", stacklevel=2)
         return None
 
     # The sum over nodes may be reordered, hence vectorised, and division by zero gives inf as it does in torch.
-    compiler = functools.partial(numba.njit, error_model="numpy", fastmath={"reassoc", "contract"}, nogil=True)
-    try:
-        return Kernels(functools.partial(compiler, cache=True))
-    except RuntimeError:  # there is nowhere to write a cache
-        return Kernels(compiler)
+    return Kernels(functools.partial(MachineCode, error_model="numpy", fastmath={"reassoc", "contract"}, nogil=True))
 
 
 def _precision(dtype: torch.dtype) -> torch.dtype:

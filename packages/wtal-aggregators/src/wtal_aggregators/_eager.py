@@ -22,12 +22,18 @@ def keeps_tensors_plain() -> bool:
 
 def is_eager(*tensors: Tensor) -> bool:
     """Whether nothing but reverse-mode autograd watches: no compiler, tracer, transform, dispatch mode or subclass."""
-    return not (
+    if (
         torch.compiler.is_compiling()
-        or not keeps_tensors_plain()
-        or _forward_mode_level() >= 0
-        or any(type(tensor) not in (Tensor, nn.Parameter) or _is_batched(tensor) for tensor in tensors)
-    )
+        or is_tracing()
+        or transforms_active()
+        or dispatch_modes()
+        or getattr(forward_ad, "_current_level", 0) >= 0
+    ):
+        return False
+    for tensor in tensors:  # all() would make a generator, which a short pooling notices
+        if (type(tensor) is not Tensor and type(tensor) is not nn.Parameter) or _is_batched(tensor):
+            return False
+    return True
 
 
 def constant_when_compiled(function: Callable[P, R]) -> Callable[P, R]:
@@ -38,6 +44,8 @@ def constant_when_compiled(function: Callable[P, R]) -> Callable[P, R]:
 
 def autocasts(tensor: Tensor) -> bool:
     """Whether autocast is on for the tensor's device."""
+    if not _autocasts_anywhere():
+        return False
     device = tensor.device.type
     return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
@@ -46,10 +54,7 @@ def autocasts(tensor: Tensor) -> bool:
 is_tracing = getattr(torch._C, "_is_tracing", lambda: True)
 transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
 dispatch_modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: True)
+_autocasts_anywhere = getattr(torch._C, "_is_any_autocast_enabled", lambda: True)
 _is_batched = getattr(  # by autograd.grad(is_grads_batched=True)
     getattr(torch._C, "_functorch", None), "is_legacy_batchedtensor", lambda _: True
 )
-
-
-def _forward_mode_level() -> int:
-    return getattr(forward_ad, "_current_level", 0)

@@ -6,7 +6,8 @@ the few nodes of `_quadrature.rule` gives them to any wanted precision in O(T).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from wtal_aggregators import _compiled, _quadrature
 from wtal_aggregators._arguments import check_attention, check_pooling, check_probabilities
 from wtal_aggregators._compiled import cast
 from wtal_aggregators._eager import autocasts, constant_when_compiled, dispatch_modes, is_eager, keeps_tensors_plain
-from wtal_aggregators.pooling import LinearAggregator, weighted_sum, zero_padding
+from wtal_aggregators.pooling import LinearAggregator, sum_under, zero_padding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,33 +28,36 @@ def marginalized_average(
     """The expected mean of a random subset of snippets, snippet t being in it with probability attention[t].
 
     MAAN equation 2, E[sum_t z_t x_t / sum_t z_t] with z_t ~ Bernoulli(p_t), where the empty subset counts as zero.
-    The leading dimensions broadcast; several attentions over one sequence, features (..., 1, T, D), attention
-    (..., S, T) and mask (..., 1, T), cost one matrix product and no copy.
+    The leading dimensions broadcast. Attention with as many dimensions as the features, (..., S, T), is S attentions
+    over each sequence, pooled to (..., S, D): one matrix product, and no copy of the features.
 
     Args:
         features: (..., T, D), floating point. Padding may hold any value that is finite, under autocast in its dtype.
-        attention: (..., T) in [0, 1], floating point. Padding may hold anything.
-        mask: (..., T) bool, True on real snippets; None if all are.
+        attention: (..., T) or (..., S, T) in [0, 1], floating point. Padding may hold anything.
+        mask: (..., T) bool, True on real snippets, which may lie anywhere; None if all are real. With one dimension
+            less than the attention it is the same for all S.
         validate: Also look at the attention's values: for eager calls, as it waits for a GPU and no compiled graph or
             transform can. Without it attention outside [0, 1] gives its own row numbers that mean nothing, or NaN.
 
     Returns:
-        (..., D) in the features' dtype, under autocast in torch.matmul's. Zero where no snippet is real or attended.
-        The weights are rounded to that dtype first: bfloat16 moves a mean by up to 0.4 %, and float16 loses digits of
-        weights below 6e-5, as 16,000 attended snippets have, and all below 3e-8; give such features as float32.
+        (..., D) or (..., S, D) in the features' dtype, under autocast in torch.matmul's. Zero where no snippet is real
+        or attended. The weights are rounded to that dtype first: bfloat16 moves a mean by up to 0.4 %, and float16
+        loses digits of weights below 6e-5, as 16,000 attended snippets have, and all below 3e-8; give such features as
+        float32.
 
     Raises:
         ValueError: If the shapes do not fit, or `validate` finds attention outside [0, 1].
         TypeError: If features or attention are not floating point, or the mask is not bool.
     """
-    check_pooling(features, attention, mask)
+    features, mask = check_pooling(features, attention, mask)
     if validate:
         check_probabilities(attention, mask)
     p = zero_padding(attention, mask)
-    if p.shape == features.shape[:-1] and is_eager(features, p) and not autocasts(features):
-        pooled: Tensor = _Average.apply(features, p, mask)  # type: ignore[no-untyped-call]
+    way = _way(features, p)
+    if way is not _TRANSPARENT and p.shape == features.shape[:-1] and not autocasts(features):
+        pooled: Tensor = _Average.apply(features, p, mask, way)  # type: ignore[no-untyped-call]
         return pooled
-    return weighted_sum(features, zero_padding(_coefficients(p), mask))
+    return sum_under(features, zero_padding(_coefficients(p), mask))
 
 
 def marginalized_average_coefficients(
@@ -66,7 +70,8 @@ def marginalized_average_coefficients(
 
     Args:
         attention: (..., T) in [0, 1], floating point. Padding may hold anything.
-        mask: (..., T) bool, True on real snippets; None if all are.
+        mask: (..., T) bool, True on real snippets; None if all are. With one dimension less than attention (..., S, T)
+            it is the same for all S.
         validate: Also look at the attention's values: for eager calls, as it waits for a GPU and no compiled graph or
             transform can. Without it attention outside [0, 1] gives its own row numbers that mean nothing, or NaN.
 
@@ -77,7 +82,8 @@ def marginalized_average_coefficients(
         ValueError: If the mask does not fit the attention, or `validate` finds attention outside [0, 1].
         TypeError: If the attention is not floating point, or the mask is not bool.
     """
-    return zero_padding(_coefficients(_probabilities(attention, mask, validate)), mask)
+    p, mask = _probabilities(attention, mask, validate)
+    return zero_padding(_coefficients(p), mask)
 
 
 def marginalized_average_factors(attention: Tensor, mask: Tensor | None = None, *, validate: bool = False) -> Tensor:
@@ -93,7 +99,8 @@ def marginalized_average_factors(attention: Tensor, mask: Tensor | None = None, 
 
     Args:
         attention: (..., T) in [0, 1], floating point. Padding may hold anything.
-        mask: (..., T) bool, True on real snippets; None if all are.
+        mask: (..., T) bool, True on real snippets; None if all are. With one dimension less than attention (..., S, T)
+            it is the same for all S.
         validate: Also look at the attention's values: for eager calls, as it waits for a GPU and no compiled graph or
             transform can. Without it attention outside [0, 1] gives its own row numbers that mean nothing, or NaN.
 
@@ -104,7 +111,7 @@ def marginalized_average_factors(attention: Tensor, mask: Tensor | None = None, 
         ValueError: If the mask does not fit the attention, or `validate` finds attention outside [0, 1].
         TypeError: If the attention is not floating point, or the mask is not bool.
     """
-    p = _probabilities(attention, mask, validate)
+    p, _ = _probabilities(attention, mask, validate)
     return _factors(p).to(p.dtype)
 
 
@@ -136,25 +143,106 @@ class MarginalizedAverage(LinearAggregator):
         return marginalized_average(features, attention, mask, validate=self.validate)
 
 
-def _probabilities(attention: Tensor, mask: Tensor | None, validate: bool) -> Tensor:
-    check_attention(attention, mask)
+def _probabilities(attention: Tensor, mask: Tensor | None, validate: bool) -> tuple[Tensor, Tensor | None]:
+    mask = check_attention(attention, mask)
     if validate:
         check_probabilities(attention, mask)
-    return zero_padding(attention, mask)
+    return zero_padding(attention, mask), mask
+
+
+class _Way(NamedTuple):
+    """One way from p (..., T) to lambda (..., T), and from p and g = dJ/dlambda to dJ/dp, in p's dtype or a wider."""
+
+    coefficients: Callable[[Tensor], Tensor]
+    gradient: Callable[[Tensor, Tensor], Tensor]
+
+
+def _way(*tensors: Tensor, again: bool = False) -> _Way | _compiled.Kernels:
+    """How a call with these tensors is computed. This is the one place where it is decided.
+
+    =============================================================  ======  =====  ===================  ===============
+    the call is seen by                                            device  numba  way                  keeps
+    =============================================================  ======  =====  ===================  ===============
+    a compiler, tracer, transform, mode, subclass or forward mode  any     any    _TRANSPARENT         T x n values
+    autograd, which will differentiate it `again`                  any     any    _TRANSPARENT         T x n values
+    reverse-mode autograd, or by none                              CPU     there  `_compiled.Kernels`  T values
+    reverse-mode autograd, or by none                              CPU     not    _IN_PLACE            T values
+    reverse-mode autograd, or by none                              other   any    _IN_PLACE            T values
+    =============================================================  ======  =====  ===================  ===============
+
+    Whatever the dtype, sums and products are of float64; n, the number of nodes, is 19 for float64 and 12 for less.
+
+    Pooling is one autograd function, `_Average`, where one attention goes with each sequence and neither _TRANSPARENT
+    nor autocast is asked for; else it is `sum_under` the coefficients.
+    """
+    if again or not is_eager(*tensors):
+        return _TRANSPARENT
+    return _compiled.kernels_for(tensors[-1]) or _IN_PLACE
 
 
 def _coefficients(p: Tensor) -> Tensor:
-    if is_eager(p):
-        coefficients: Tensor = _Coefficients.apply(p)  # type: ignore[no-untyped-call]
-        return coefficients
-    return _transparent_coefficients(p)
+    way = _way(p)
+    if way is _TRANSPARENT:
+        return way.coefficients(p)
+    coefficients: Tensor = _Coefficients.apply(p, way)  # type: ignore[no-untyped-call]
+    return coefficients
 
 
-# The transparent way: operators that can be compiled, mapped over and differentiated any number of times.
+# Functions that keep nothing of size T x n, for what autograd alone sees.
+
+
+class _Coefficients(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, p: Tensor, way: _Way | _compiled.Kernels) -> Tensor:
+        ctx.save_for_backward(p)
+        return cast(way.coefficients(p), p.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+        (p,) = ctx.saved_tensors
+        return _gradient(p, g), None
+
+
+class _Average(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, p: Tensor, mask: Tensor | None, way: _Way | _compiled.Kernels) -> Tensor:
+        weights = cast(way.coefficients(p), features.dtype)
+        ctx.save_for_backward(features, p, weights, mask)
+        return _row_times(weights, features)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        g = g.contiguous()  # that of a sum() is one number, expanded, which is slow to multiply with
+        features, p, weights, mask = ctx.saved_tensors
+        for_features, for_p, *_ = ctx.needs_input_grad
+        if torch.is_grad_enabled():  # then they must depend on p, and `weights` does not
+            weights = _coefficients(p).to(features.dtype)
+        return (
+            _outer(weights, g, features) if for_features else None,
+            _gradient(p, zero_padding(_row_times(g, features.transpose(-1, -2)), mask)) if for_p else None,
+            None,
+            None,
+        )
+
+
+def _gradient(p: Tensor, g: Tensor) -> Tensor:
+    """dJ/dp, given g = dJ/dlambda."""
+    return cast(_way(g, p, again=torch.is_grad_enabled()).gradient(p, g), p.dtype)
+
+
+# Operators that can be compiled, mapped over and differentiated any number of times.
 
 
 def _transparent_coefficients(p: Tensor) -> Tensor:
     return (p * _factors(p)).to(p.dtype)
+
+
+def _transparent_gradient(p: Tensor, g: Tensor) -> Tensor:
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        weights = _transparent_coefficients(p)
+    gradient: Tensor = torch.autograd.grad(weights, p, g.to(p.dtype), create_graph=again)[0]
+    return gradient
 
 
 def _factors(p: Tensor) -> Tensor:
@@ -164,41 +252,6 @@ def _factors(p: Tensor) -> Tensor:
     # Differentiating torch.prod would search it for zeros on the host; in float64 the logarithms lose nothing.
     weights = weights * torch.log1p(-pv).sum(-1).exp()
     return _row_times(weights, (1 - pv).reciprocal())
-
-
-# The fast way: what autograd alone sees keeps nothing of size T x n, and its loops are compiled where they can be.
-
-
-class _Coefficients(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, p: Tensor) -> Tensor:
-        ctx.save_for_backward(p)
-        return cast(_fast_coefficients(p), p.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Tensor:
-        (p,) = ctx.saved_tensors
-        return _gradient(p, g)
-
-
-class _Average(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, p: Tensor, mask: Tensor | None) -> Tensor:
-        weights = cast(_fast_coefficients(p), features.dtype)
-        ctx.save_for_backward(features, p, weights, mask)
-        return _row_times(weights, features)
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        features, p, weights, mask = ctx.saved_tensors
-        for_features, for_p, _ = ctx.needs_input_grad
-        if torch.is_grad_enabled():  # then they must depend on p, and `weights` does not
-            weights = _coefficients(p).to(features.dtype)
-        return (
-            _outer(weights, g, features) if for_features else None,
-            _gradient(p, zero_padding(_row_times(g, features.transpose(-1, -2)), mask)) if for_p else None,
-            None,
-        )
 
 
 def _row_times(row: Tensor, matrix: Tensor) -> Tensor:
@@ -217,30 +270,18 @@ def _outer(column: Tensor, row: Tensor, like: Tensor) -> Tensor:
     return column.unsqueeze(-1) * row.unsqueeze(-2)
 
 
-def _gradient(p: Tensor, g: Tensor) -> Tensor:
-    """dJ/dp, given g = dJ/dlambda."""
-    again = torch.is_grad_enabled()  # it will be differentiated in its turn
-    if again or not is_eager(p, g):
-        with torch.enable_grad():
-            weights = _transparent_coefficients(p)
-        gradient: Tensor = torch.autograd.grad(weights, p, g.to(p.dtype), create_graph=again)[0]
-        return gradient
-    return _fast_gradient(p, g)
+# The same operators without a trace, in place or node by node.
 
 
-def _fast_coefficients(p: Tensor) -> Tensor:
-    if kernels := _compiled.kernels_for(p):
-        return kernels.coefficients(p, _rule(p.dtype))
+def _in_place_coefficients(p: Tensor) -> Tensor:
     return p * sum(_row_times(weights, inverse) for inverse, weights, _ in _integrands(p))
 
 
-def _fast_gradient(p: Tensor, g: Tensor) -> Tensor:
+def _in_place_gradient(p: Tensor, g: Tensor) -> Tensor:
     """Differentiate lambda_j = p_j sum_n W_n / a_jn with W_n = w_n prod_k a_kn and a_kn = 1 - p_k v_n.
 
     dJ/dp_j = g_j c_j - sum_n (W_n v_n / a_jn) (sum_i g_i p_i / a_in - g_j p_j / a_jn).
     """
-    if kernels := _compiled.kernels_for(p):
-        return cast(kernels.gradient(p, g, _rule(p.dtype)), p.dtype)
     g = g.double()
     own = g * p
     gradient = torch.zeros_like(own)
@@ -249,7 +290,7 @@ def _fast_gradient(p: Tensor, g: Tensor) -> Tensor:
         gradient.addcmul_(g, _row_times(weights, inverse))
         gradient -= _row_times(weights * nodes * total, inverse)
         gradient.addcmul_(own, _row_times(weights * nodes, inverse.square_()))
-    return gradient.to(p.dtype)
+    return gradient
 
 
 def _integrands(p: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -265,17 +306,13 @@ def _integrands(p: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         yield a.reciprocal_(), w, v
 
 
-_FOR_FLOAT64 = _quadrature.rule(1e-13)
-_FOR_LESS = _quadrature.rule(3e-8)  # half a unit in float32's last place
-
-
-def _rule(dtype: torch.dtype) -> _quadrature.Rule:
-    return _FOR_FLOAT64 if dtype == torch.float64 else _FOR_LESS
+_TRANSPARENT = _Way(_transparent_coefficients, _transparent_gradient)
+_IN_PLACE = _Way(_in_place_coefficients, _in_place_gradient)
 
 
 def _scaled_rule(p: Tensor) -> tuple[Tensor, Tensor]:
     """Nodes and weights (..., n) on [0, V] with V = min(1, L / (sum p - 1)); a cut, not a function of p."""
-    rule = _rule(p.dtype)
+    rule = _quadrature.rule_for(p.dtype)
     mass = p.detach().sum(-1, keepdim=True, dtype=torch.float64)
     upper = rule.decay / (mass - 1).clamp(min=rule.decay)
     nodes, weights = _constants(p.dtype, p.device)
@@ -292,7 +329,7 @@ def _constants(dtype: torch.dtype, device: torch.device) -> Tensor:
     A compiled graph holds the kept tensor. What wraps or records the copy (a transform, a tracer, a dispatch mode)
     reads a kept one but keeps none: a process that never calls otherwise copies at every call.
     """
-    rule = _rule(dtype)
+    rule = _quadrature.rule_for(dtype)
     key = rule.decay, device
     if key in _on_device and not dispatch_modes():
         return _on_device[key]

@@ -7,13 +7,22 @@ import math
 import torch
 from torch import Tensor, nn
 
-from wtal_aggregators._arguments import check_attention, check_fit, check_floating, check_mask, check_pooling
+from wtal_aggregators._arguments import (
+    check_attention,
+    check_broadcast,
+    check_fit,
+    check_floating,
+    check_length,
+    check_mask,
+    check_pooling,
+)
 
 
 def weighted_sum(features: Tensor, coefficients: Tensor) -> Tensor:
     """Sum features (..., T, D) under coefficients (..., T) to (..., D), in the features' dtype (MAAN equation 1).
 
-    The leading dimensions broadcast. The coefficients are rounded to the features' dtype first.
+    The leading dimensions broadcast. Coefficients with as many dimensions as the features, (..., S, T), are S sums of
+    each sequence, (..., S, D): one matrix product. The coefficients are rounded to the features' dtype first.
 
     Raises:
         ValueError: If the shapes do not fit.
@@ -21,7 +30,11 @@ def weighted_sum(features: Tensor, coefficients: Tensor) -> Tensor:
     """
     check_floating("features", features)
     check_floating("coefficients", coefficients)
-    check_fit(features, "coefficients", coefficients)
+    return sum_under(check_fit(features, "coefficients", coefficients), coefficients)
+
+
+def sum_under(features: Tensor, coefficients: Tensor) -> Tensor:
+    """`weighted_sum` of what `check_fit` and `check_pooling` have aligned."""
     weights = coefficients.to(features.dtype)
     if features.ndim > 2 and features.shape[-3] == 1 and weights.ndim > 1:
         # Several attentions over one sequence are one matrix product; broadcasting would copy the features for each.
@@ -40,8 +53,7 @@ def zero_padding(values: Tensor, mask: Tensor | None) -> Tensor:
 
 def attention_coefficients(attention: Tensor, mask: Tensor | None = None) -> Tensor:
     """The attention itself, zero on padding: STPN's weighted sum (MAAN section 3.2, 1)."""
-    check_attention(attention, mask)
-    return zero_padding(attention, mask)
+    return zero_padding(attention, check_attention(attention, mask))
 
 
 def dropout_coefficients(attention: Tensor, mask: Tensor | None = None, training: bool = True) -> Tensor:
@@ -58,25 +70,31 @@ def norm_coefficients(attention: Tensor, mask: Tensor | None = None) -> Tensor:
 
     Zero where all attention is. A NaN makes its own row NaN, and attention below zero is divided by its sum as well.
     """
+    mask = check_attention(attention, mask)
     # Wide until the end: rounded to float16, the parts of a gradient of a tiny sum are inf - inf.
-    a = attention_coefficients(attention, mask).to(_at_least_float32(attention.dtype))
+    a = zero_padding(attention, mask).to(_at_least_float32(attention.dtype))
     total = a.sum(-1, keepdim=True)
     return zero_padding((a / torch.where(total == 0, 1, total)).to(attention.dtype), mask)
 
 
 def softmax_norm_coefficients(attention: Tensor, mask: Tensor | None = None) -> Tensor:
     """exp(a_t) / sum exp(a): a softmax over attention that is already in [0, 1] (MAAN section 3.2, 4)."""
-    a = attention_coefficients(attention, mask)
+    mask = check_attention(attention, mask)
+    return softmax_over_real(zero_padding(attention, mask), mask)
+
+
+def softmax_over_real(values: Tensor, mask: Tensor | None) -> Tensor:
+    """A softmax of the values (..., T) where the mask (..., T) is True; zero elsewhere, and in rows without any."""
     if mask is None:
-        return a.softmax(-1)
+        return values.softmax(-1)
     # Where no snippet is real, softmax over -inf is 0 / 0: let it see zeros, then zero the row.
-    logits = torch.where(mask | ~mask.any(-1, keepdim=True), a, -math.inf)
+    logits = torch.where(mask | ~mask.any(-1, keepdim=True), values, -math.inf)
     return zero_padding(logits.softmax(-1), mask)
 
 
 def mean_coefficients(attention: Tensor, mask: Tensor | None = None) -> Tensor:
     """One over the number of real snippets, whatever the attention."""
-    check_attention(attention, mask)
+    check_floating("attention", attention)
     return norm_coefficients(torch.ones_like(attention), mask)
 
 
@@ -94,7 +112,14 @@ def max_pool(features: Tensor, mask: Tensor | None = None) -> Tensor:
         raise ValueError(f"features must have at least two dimensions, (..., T, D), not {tuple(features.shape)}")
     if mask is not None:
         check_mask(mask)
-        check_fit(features, "mask", mask)
+        check_length(features, "mask", mask)
+        check_broadcast("features", features, features.shape[:-2], "mask", mask, mask.shape[:-1])
+    return largest_of(features, mask)
+
+
+def largest_of(features: Tensor, mask: Tensor | None) -> Tensor:
+    """`max_pool` of what `check_pooling` has aligned."""
+    if mask is not None:
         features = torch.where(mask.unsqueeze(-1), features, -math.inf)
     if features.shape[-2] == 0:
         return features.sum(-2)
@@ -110,13 +135,13 @@ class LinearAggregator(nn.Module):
     """A pooling that is a weighted sum of the snippets. Subclasses say under which coefficients."""
 
     def coefficients(self, attention: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Map attention (..., T) and mask (..., T) to the snippets' weights (..., T)."""
+        """Map attention, (..., T) or (..., S, T), and mask (..., T) to the snippets' weights, like the attention."""
         raise NotImplementedError
 
     def forward(self, features: Tensor, attention: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Pool features (..., T, D) under attention (..., T) and mask (..., T) to (..., D)."""
-        check_pooling(features, attention, mask)
-        return weighted_sum(features, self.coefficients(attention, mask))
+        """Pool features (..., T, D) under attention (..., T) to (..., D) or (..., S, T) to (..., S, D)."""
+        features, mask = check_pooling(features, attention, mask)
+        return sum_under(features, self.coefficients(attention, mask))
 
 
 class WeightedSum(LinearAggregator):
@@ -177,7 +202,7 @@ class Max(nn.Module):
     """The largest value of each feature over the real snippets, whatever the attention: max_t x_t (`max_pool`)."""
 
     def forward(self, features: Tensor, attention: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Pool features (..., T, D) under mask (..., T) to (..., D); attention (..., T) is only checked."""
-        check_pooling(features, attention, mask)
-        pooled = max_pool(features, mask)
+        """Pool features (..., T, D) under mask (..., T) to (..., D), or (..., S, D) for attention (..., S, T)."""
+        features, mask = check_pooling(features, attention, mask)
+        pooled = largest_of(features, mask)
         return pooled.expand(torch.broadcast_shapes(pooled.shape, (*attention.shape[:-1], 1)))  # type: ignore[no-untyped-call]

@@ -5,7 +5,6 @@ Needs numba, the extra `reference`. Every name is the paper's, m[i] being m_i^t 
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,17 +12,16 @@ from torch import Tensor
 
 from wtal_aggregators._arguments import check_attention, check_pooling
 from wtal_aggregators._eager import transforms_active
+from wtal_aggregators._machine_code import MachineCode
 from wtal_aggregators.pooling import LinearAggregator, zero_padding
 
 try:
+    import numba  # noqa: F401
     import numpy as np  # which numba brings
-    from numba import njit
 except ImportError as error:
     raise ImportError("wtal_aggregators.reference needs numba: pip install 'wtal-aggregators[reference]'") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     Real = NDArray[np.float64]
@@ -45,7 +43,7 @@ def marginalized_average_reference(features: Tensor, attention: Tensor, mask: Te
         TypeError: If features or attention are not floating point, or the mask is not bool.
         RuntimeError: In a backward pass with `create_graph=True`, or under a transform of `torch.func`.
     """
-    check_pooling(features, attention, mask)
+    features, mask = check_pooling(features, attention, mask)
     if transforms_active():
         raise RuntimeError("the reference takes no torch.func transform (vmap, grad, ...); marginalized_average does")
     for name, tensor in (("features are", features), ("attention is", attention)):
@@ -55,9 +53,7 @@ def marginalized_average_reference(features: Tensor, attention: Tensor, mask: Te
     if mask is not None:  # the recurrence multiplies what it should not take by zero
         features = zero_padding(features, mask.unsqueeze(-1))
     leading = torch.broadcast_shapes(features.shape[:-2], p.shape[:-1])  # type: ignore[no-untyped-call]
-    pooled: Tensor = _Reference.apply(  # type: ignore[no-untyped-call]
-        features.expand(*leading, *features.shape[-2:]), p.expand(*leading, p.shape[-1])
-    )
+    pooled: Tensor = _Reference.apply(features, p.expand(*leading, p.shape[-1]))  # type: ignore[no-untyped-call]
     return pooled
 
 
@@ -78,14 +74,7 @@ class MarginalizedAverageReference(LinearAggregator):
         return marginalized_average_reference(features, attention, mask)
 
 
-def _compiled_once(function: Callable[..., Any]) -> Any:
-    try:
-        return njit(cache=True)(function)
-    except RuntimeError:  # there is nowhere to write a cache
-        return njit(function)
-
-
-@_compiled_once
+@MachineCode
 def algorithm_1(x: Real, p: Real) -> Real:
     """Aggregate features x (T, D) under sampling probabilities p (T,)."""
     T, D = x.shape
@@ -103,7 +92,7 @@ def algorithm_1(x: Real, p: Real) -> Real:
     return pooled
 
 
-@_compiled_once
+@MachineCode
 def reverse_of_algorithm_1(x: Real, p: Real, g: Real) -> tuple[Real, Real]:
     """Carry g (D,), the gradient at the result, back through `algorithm_1` to x (T, D) and p (T,).
 
@@ -146,14 +135,16 @@ def reverse_of_algorithm_1(x: Real, p: Real, g: Real) -> tuple[Real, Real]:
 
 
 class _Reference(torch.autograd.Function):
+    """Features (..., T, D) whose leading dimensions broadcast to those of p (..., T); they are not copied for each."""
+
     @staticmethod
     def forward(ctx: Any, features: Tensor, p: Tensor) -> Tensor:
         ctx.save_for_backward(features, p)
         x, rows = _arrays(features, p)
-        pooled = np.zeros((len(x), features.shape[-1]))
-        for index in range(len(x)):
+        pooled = np.zeros((*p.shape[:-1], features.shape[-1]))
+        for index in np.ndindex(*p.shape[:-1]):
             pooled[index] = algorithm_1(x[index], rows[index])
-        return _tensor(pooled, features.shape[:-2] + features.shape[-1:], features)
+        return torch.from_numpy(pooled).to(features.dtype)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
@@ -161,17 +152,18 @@ class _Reference(torch.autograd.Function):
             raise RuntimeError("the reference can be differentiated once only; marginalized_average can be twice")
         features, p = ctx.saved_tensors
         x, rows = _arrays(features, p)
-        directions = g.double().reshape(len(x), -1).contiguous().numpy()
-        dx, dp = np.zeros_like(x), np.zeros_like(rows)
-        for index in range(len(x)):
-            dx[index], dp[index] = reverse_of_algorithm_1(x[index], rows[index], directions[index])
-        return _tensor(dx, features.shape, features), _tensor(dp, p.shape, p)
+        directions = g.double().contiguous().numpy()
+        sums = torch.zeros(features.shape, dtype=torch.float64)
+        dx, dp = _expanded(sums, p).numpy(), np.zeros(p.shape)  # dx repeats what sequences share, and so adds up
+        for index in np.ndindex(*p.shape[:-1]):
+            ours, dp[index] = reverse_of_algorithm_1(x[index], rows[index], directions[index])
+            dx[index] += ours
+        return sums.to(features.dtype), torch.from_numpy(dp).to(p.dtype)
 
 
 def _arrays(features: Tensor, p: Tensor) -> tuple[Real, Real]:
-    N, T, D = math.prod(p.shape[:-1]), *features.shape[-2:]
-    return features.detach().double().reshape(N, T, D).contiguous().numpy(), p.detach().double().reshape(N, T).numpy()
+    return _expanded(features.detach().double().contiguous(), p).numpy(), p.detach().double().contiguous().numpy()
 
 
-def _tensor(array: Real, shape: torch.Size, like: Tensor) -> Tensor:
-    return torch.from_numpy(array).reshape(shape).to(like.dtype)
+def _expanded(features: Tensor, p: Tensor) -> Tensor:
+    return features.expand(*p.shape[:-1], *features.shape[-2:])

@@ -36,11 +36,19 @@ def as_sequences(features: Tensor, attention: Tensor, mask: Tensor | None) -> tu
             f"mask {tuple(mask.shape)} and attention {tuple(attention.shape)} do not fit: "
             "expected (..., 1, H, W) for both"
         )
-    check_broadcast("features", features, 3, "attention", attention, 3)
+    check_broadcast("features", features, features.shape[:-3], "attention", attention, attention.shape[:-3])
     if mask is not None:
-        check_broadcast("mask", mask, 3, "attention", attention, 3)
-        check_broadcast("features", features, 3, "mask", mask, 3)
-    return features.flatten(-2).transpose(-1, -2), _flat(attention), None if mask is None else _flat(mask)
+        check_broadcast("mask", mask, mask.shape[:-3], "attention", attention, attention.shape[:-3])
+        check_broadcast("features", features, features.shape[:-3], "mask", mask, mask.shape[:-3])
+    # Of equally many dimensions, lest what broadcasts over maps be taken for several attentions over each.
+    most = max(features.ndim, attention.ndim, 0 if mask is None else mask.ndim)
+    features, attention = _padded(features, most), _padded(attention, most)
+    mask = None if mask is None else _flat(_padded(mask, most))
+    return features.flatten(-2).transpose(-1, -2), _flat(attention), mask
+
+
+def _padded(tensor: Tensor, dimensions: int) -> Tensor:
+    return tensor if tensor.ndim == dimensions else tensor[(None,) * (dimensions - tensor.ndim)]
 
 
 def _flat(single_channel: Tensor) -> Tensor:

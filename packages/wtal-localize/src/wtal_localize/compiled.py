@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from wtal_localize.machine_code import MachineCode
+
 R = TypeVar("R")
 
 PATIENCE = 8  # times `small`: by then NumPy has taken about as long as importing numba and loading compiled code
@@ -35,15 +37,5 @@ class Compiled(Generic[R]):
             self.served += len(array)
             if len(array) <= self.small and self.served <= PATIENCE * self.small:
                 return self.twin(array, *arguments)
-            self.machine_code = _compile(self.loop)
+            self.machine_code = MachineCode(self.loop, nogil=True)
         return self.machine_code(array, *arguments)
-
-
-def _compile(loop: Callable[..., R]) -> Callable[..., R]:
-    import numba
-
-    try:
-        compiled: Callable[..., R] = numba.njit(cache=True, nogil=True)(loop)
-    except RuntimeError:  # nowhere to keep a cache, as in a read-only installation without a home
-        compiled = numba.njit(nogil=True)(loop)
-    return compiled

@@ -19,11 +19,18 @@ if TYPE_CHECKING:
 
 Decay = Literal["gaussian", "linear"]
 
-BLOCK = 2**15  # intervals of whole groups that are ranked at once: few enough to stay in cache
+SHORT = 16  # keys that are sorted by insertion
+TOGETHER = 2**15  # intervals that are ranked across groups before NMS: few enough to stay in cache
 
 
 def nms(
-    start: ArrayLike, end: ArrayLike, score: ArrayLike, label: ArrayLike | None = None, *, threshold: float = 0.5
+    start: ArrayLike,
+    end: ArrayLike,
+    score: ArrayLike,
+    label: ArrayLike | None = None,
+    *,
+    threshold: float = 0.5,
+    ranked: bool = False,
 ) -> IntArray:
     """Greedy non-maximum suppression of half-open intervals.
 
@@ -38,17 +45,19 @@ def nms(
         label: (N,) integers of 0 or more; only equal labels suppress each other. `video * C + class` thins a whole
             data set at once. None: all suppress each other.
         threshold: as of `NonMaximumSuppression`.
+        ranked: whether the kept of all labels are ranked together. It costs a sort of them all.
 
     Returns:
-        Indices of the kept, best first.
+        Indices of the kept: label by label, best first in each; if `ranked`, the best of all labels first.
 
     Raises:
         ValueError: arrays of unequal length, values that are not finite, intervals that do not end after they start,
-            negative labels, a threshold out of range.
+            negative labels, an option out of range.
         TypeError: labels that are not integers.
     """
     in_range("threshold", threshold, 1.0)
-    return _greedy(_detections(start, end, score, label), threshold)
+    switch("ranked", ranked)
+    return _greedy(_detections(start, end, score, label), threshold, ranked=bool(ranked))
 
 
 def soft_nms(
@@ -61,6 +70,7 @@ def soft_nms(
     sigma: float = 0.5,
     threshold: float = 0.3,
     minimum_score: float = 0.001,
+    ranked: bool = False,
 ) -> tuple[IntArray, FloatArray]:
     """Soft-NMS (Bodla et al., ICCV 2017) of half-open intervals.
 
@@ -76,16 +86,19 @@ def soft_nms(
         sigma: for `gaussian`.
         threshold: for `linear`.
         minimum_score: for both.
+        ranked: as in `nms`.
 
     Returns:
-        Indices of the kept and their new scores, best first by the new scores.
+        Indices of the kept and their new scores: label by label, best first by the new scores in each; if `ranked`, the
+        best of all labels first.
 
     Raises:
         ValueError: as `nms`; an option out of range.
         TypeError: labels that are not integers.
     """
     _check_soft(decay, sigma, threshold, minimum_score)
-    return _soft(_detections(start, end, score, label), decay, sigma, threshold, minimum_score)
+    switch("ranked", ranked)
+    return _soft(_detections(start, end, score, label), decay, sigma, threshold, minimum_score, ranked=bool(ranked))
 
 
 class NonMaximumSuppression:
@@ -108,7 +121,7 @@ class NonMaximumSuppression:
         in_range("threshold", self.threshold, 1.0)
         switch("across_classes", self.across_classes)
         detections = checked(detections)
-        return detections.take(_greedy(detections, self.threshold, self.across_classes))
+        return detections.take(_greedy(detections, self.threshold, self.across_classes, ranked=True))
 
 
 class SoftNonMaximumSuppression:
@@ -144,7 +157,8 @@ class SoftNonMaximumSuppression:
         _check_soft(self.decay, self.sigma, self.threshold, self.minimum_score)
         switch("across_classes", self.across_classes)
         detections = checked(detections)
-        kept, score = _soft(detections, self.decay, self.sigma, self.threshold, self.minimum_score, self.across_classes)
+        options = self.decay, self.sigma, self.threshold, self.minimum_score, self.across_classes
+        kept, score = _soft(detections, *options, ranked=True)
         return detections.take(kept)._replace(score=score)
 
 
@@ -172,25 +186,20 @@ def _detections(start: ArrayLike, end: ArrayLike, score: ArrayLike, label: Array
     return checked(Detections(*(cast("NDArray[Any]", column) for column in (label, start, end, score))))
 
 
-def _greedy(detections: Detections, threshold: float, across_classes: bool = False) -> IntArray:
+def _greedy(detections: Detections, threshold: float, across_classes: bool = False, *, ranked: bool) -> IntArray:
     group = np.zeros_like(detections.label) if across_classes else detections.label
     # Copies of odd ones, for loops are compiled anew for every memory layout, such as the columns of a table.
     arrays: list[NDArray[Any]] = [a if a.flags.carray else a.copy() for a in (group, detections.start, detections.end)]
     by_time = None
     if not _sorted(*arrays[:2]):  # as proposers give them, they are; looking is cheaper than sorting
-        by_time = np.argsort(detections.start)
-        by_time = by_time[np.argsort(group[by_time], kind="stable")]
+        by_time = _by_time(*arrays[:2])
         detections, arrays = detections.take(by_time), [array[by_time] for array in arrays]
-    blocks = _blocks(arrays[0])
-    if len(blocks) == 1:
-        kept = _keep(_rank(detections), *arrays, float(threshold))  # an integer would be compiled for anew
-    else:  # each in the cache, for in a large one every step of the best to the next best would leave it
-        several = [
-            block.start + _keep(_rank(detections.take(block)), *(array[block] for array in arrays), float(threshold))
-            for block in blocks
-        ]
-        kept = np.concatenate(several)
-        kept = kept[_rank(detections.take(kept), kind="stable")]  # which merges what is sorted in part
+    group = arrays[0]
+    together = len(group) == 0 or group[0] == group[-1] or (ranked and len(group) <= TOGETHER)
+    order = _rank(detections) if together else _rank_in_groups(group, detections)
+    kept = _keep(order, *arrays, float(threshold))  # an integer would be compiled for anew
+    if ranked and not together:
+        kept = kept[_rank(detections.take(kept))]
     return kept if by_time is None else by_time[kept]
 
 
@@ -201,6 +210,8 @@ def _soft(
     threshold: float,
     minimum_score: float,
     across_classes: bool = False,
+    *,
+    ranked: bool,
 ) -> tuple[IntArray, FloatArray]:
     label, start, end, score = detections
     group = np.zeros_like(label) if across_classes else label
@@ -209,20 +220,45 @@ def _soft(
     options = float(sigma), float(threshold), float(minimum_score)  # integers would be compiled for anew
     gone = _weaken(score, group[order], start[order], end[order], decay == "gaussian", *options)
     kept, score = order[~gone], score[~gone]
-    ranked = _rank(detections.take(kept)._replace(score=score))
-    return kept[ranked], score[ranked]
+    left = detections.take(kept)._replace(score=score)
+    best_first = _rank(left) if ranked else _rank_in_groups(group[kept], left)
+    return kept[best_first], score[best_first]
 
 
-def _rank(detections: Detections, kind: Literal["quicksort", "stable"] = "quicksort") -> IntArray:
+def _rank(detections: Detections) -> IntArray:
     """The order best first: score descending, ties by start, end, label."""
-    label, start, end, score = detections
-    order = np.argsort(-score, kind=kind)  # several times faster than a sort by all keys, which only ties need
-    ranked = score[order]
-    equal = ranked[1:] == ranked[:-1]
+    # Several times faster than a sort by all keys, which only ties need.
+    order = np.argsort(-detections.score)
+    score = detections.score[order]
+    return _settled(order, score[1:] == score[:-1], detections)
+
+
+def _rank_in_groups(group: IntArray, detections: Detections) -> IntArray:
+    """As `_rank`, for each run of equal groups alone. Equal groups lie together."""
+    order = _arranged(group, -detections.score)
+    score = detections.score[order]
+    return _settled(order, (score[1:] == score[:-1]) & (group[1:] == group[:-1]), detections, group)
+
+
+def _settled(
+    order: IntArray, equal: NDArray[np.bool_], detections: Detections, group: IntArray | None = None
+) -> IntArray:
+    """An order by score in which ties, where one is `equal` to the next, are settled by start, end and label."""
     if equal.any():
         tied = np.append(equal, False) | np.append(False, equal)
         several = order[tied]
-        order[tied] = several[np.lexsort((label[several], end[several], start[several], -ranked[tied]))]
+        label, start, end, score = detections.take(several)
+        keys = (label, end, start, -score) if group is None else (label, end, start, -score, group[several])
+        order[tied] = several[np.lexsort(keys)]
+    return order
+
+
+def _by_time(group: IntArray, start: FloatArray) -> IntArray:
+    """The order by group, then start."""
+    if (group[1:] >= group[:-1]).all():
+        return _arranged(group, start)
+    by_group = np.argsort(group, kind="stable")
+    order: IntArray = by_group[_arranged(group[by_group], start[by_group])]
     return order
 
 
@@ -246,14 +282,48 @@ def _slices(group: IntArray) -> Iterator[tuple[int, int]]:
     yield from pairwise([0, *bounds.tolist(), len(group)] if len(group) else [])
 
 
-def _blocks(group: IntArray) -> list[slice]:
-    """Slices of whole groups, of about BLOCK intervals each or of one larger group; at least one."""
-    N = len(group)
-    if N <= BLOCK:
-        return [slice(0, N)]
-    ends = np.append(np.flatnonzero(np.diff(group)) + 1, N)
-    cuts = np.unique(ends[np.searchsorted(ends, np.arange(BLOCK, N, BLOCK))])
-    return [slice(first, last) for first, last in pairwise(np.unique([0, *cuts, N]).tolist())]
+def _arranged_loop(group: IntArray, key: FloatArray) -> IntArray:
+    """The stable order by key within each run of equal groups: runs of SHORT by insertion, which are then merged."""
+    order = np.arange(len(group))
+    spare = np.empty(len(group), np.int64)
+    first = 0
+    while first < len(group):
+        last = first + 1
+        while last < len(group) and group[last] == group[first]:
+            last += 1
+        for low in range(first, last, SHORT):
+            for i in range(low + 1, min(low + SHORT, last)):
+                j = i
+                while j > low and key[order[j - 1]] > key[i]:
+                    order[j] = order[j - 1]
+                    j -= 1
+                order[j] = i
+        width = SHORT
+        while width < last - first:
+            for low in range(first, last, 2 * width):
+                middle, high = min(low + width, last), min(low + 2 * width, last)
+                spare[low:middle] = order[low:middle]
+                i, j, n = low, middle, low
+                while i < middle and j < high:
+                    if key[order[j]] < key[spare[i]]:
+                        order[n] = order[j]
+                        j += 1
+                    else:
+                        order[n] = spare[i]
+                        i += 1
+                    n += 1
+                order[n : n + middle - i] = spare[i:middle]
+            width *= 2
+        first = last
+    return order
+
+
+def _arranged_arrays(group: IntArray, key: FloatArray) -> IntArray:
+    """As `_arranged_loop`."""
+    run = np.zeros(len(group), np.int64)
+    np.cumsum(group[1:] != group[:-1], out=run[1:])
+    order = np.argsort(key, kind="stable")
+    return order[np.argsort(run[order], kind="stable")]
 
 
 def _keep_loop(ranked: IntArray, group: IntArray, start: FloatArray, end: FloatArray, threshold: float) -> IntArray:
@@ -394,6 +464,7 @@ def _weaken_arrays(
     return gone
 
 
+_arranged = Compiled(_arranged_loop, _arranged_arrays, small=16384)
 _sorted = Compiled(_sorted_loop, _sorted_arrays, small=16384)
 _keep = Compiled(_keep_loop, _keep_arrays, small=16384)
 _weaken = Compiled(_weaken_loop, _weaken_arrays, small=2048)
