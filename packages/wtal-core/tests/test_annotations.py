@@ -7,6 +7,8 @@ from conftest import SHARED
 from wtal_core.annotations import Instance, Video, read_annotations, select_subset
 from wtal_core.errors import DataError, Problems
 
+NFC, NFD = "caf\xe9", "cafe\u0301"
+
 
 @pytest.fixture
 def write(tmp_path):
@@ -137,14 +139,95 @@ def test_a_file_that_is_no_json_or_not_there(tmp_path):
     path.write_text("{")
     with pytest.raises(DataError) as error:
         read_annotations(path)
-    assert str(error.value) == f"{path}: not valid JSON: Input data was truncated"
+    assert str(error.value) == (
+        f"{path}: line 1, column 2: not valid JSON: Expecting property name enclosed in double quotes"
+    )
 
 
-def test_a_subset_is_selected_without_case_and_sorted_by_name(write):
-    path = write({"b": entry(), "c": entry(subset="Validation"), "a": entry(subset="TRAINING")})
+@pytest.mark.parametrize("asked", ["TRAINING", "Training", " training"])
+def test_a_subset_is_selected_without_case_and_sorted_by_name(write, asked):
+    path = write({"b": entry(subset="TRAINING "), "c": entry(subset="Validation"), "a": entry(subset="TRAINING")})
     videos = read_annotations(path)
     assert list(videos) == ["b", "c", "a"]
-    assert [video.name for video in select_subset(videos, "Training", path)] == ["a", "b"]
+    assert [video.name for video in select_subset(videos, asked, path)] == ["a", "b"]
+
+
+def test_of_subsets_that_differ_in_case_the_one_of_that_very_name_is_meant(write):
+    path = write({"a": entry(subset="Test"), "b": entry(subset="test")})
+    videos = read_annotations(path)
+    assert [video.name for video in select_subset(videos, "test", path)] == ["b"]
+    with pytest.raises(DataError) as error:
+        select_subset(videos, "TEST", path)
+    assert str(error.value) == f"{path}: subset 'TEST' may be 'Test' or 'test'; name it as the file does"
+
+
+# Names and text
+
+
+def test_names_are_in_normal_form_from_here_on(write):
+    path = write({f" {NFD}\t": entry(subset=" training", annotations=[{"label": "jump "}, {"label": NFD}])})
+    assert read_annotations(path) == {NFC: Video(NFC, "training", 10.0, (Instance("jump"), Instance(NFC)))}
+    assert read_annotations(path, exclude=[f"{NFC} "]) == {}
+
+
+def test_two_videos_of_one_name_are_an_error_that_shows_both(write):
+    path = write({NFC: entry(), NFD: entry()})
+    with pytest.raises(Problems) as error:
+        read_annotations(path)
+    assert str(error.value) == (
+        f"{path}: videos 'caf\\xe9' and 'cafe\\u0301' have the same name, for names are compared in Unicode's form NFC "
+        "and without white space around them; rename or remove one"
+    )
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../x", "/x", "a/./b", "a//b", "a/", "", " ", ".", "x\0", "x\ny"])
+def test_a_name_that_is_no_path_within_a_folder_is_refused(write, name):
+    path = write({name: entry(), "jump/v1": entry()})
+    with pytest.raises(Problems) as error:
+        read_annotations(path)
+    assert str(error.value) == (
+        f"{path}: video {name!r}: features are looked for by this name, so it must be a path within a folder: without "
+        "'.', '..', an empty part or a control character; rename the video"
+    )
+
+
+def test_what_nobody_can_tell_is_no_class_of_a_video(write):
+    given = entry(annotations=[{"label": "jump"}, {"label": "Ambiguous ", "segment": [1, 2]}, {"label": "ambiguous"}])
+    video = read_annotations(write({"v": given}))["v"]
+    assert video.instances[1] == Instance("Ambiguous", (1.0, 2.0))
+    assert video.labels == {"jump", "ambiguous"}
+
+
+@pytest.mark.parametrize(
+    ("digits", "shown"),
+    [
+        ("NaN", "nan"),
+        ("-Infinity", "-inf"),
+        ("1e999", "inf"),
+        ("1" * 400, "inf"),
+        ("1" * 9000, "inf"),
+        (f'"{"1" * 400}"', f"'{'1' * 79} ..."),
+    ],
+)
+@pytest.mark.parametrize("key", ["duration", "annotations[0].segment"])
+def test_a_number_that_is_none_is_named_with_video_and_key(tmp_path, key, digits, shown):
+    path = tmp_path / "a.json"
+    duration, end = (digits, "2") if key == "duration" else ("10", digits)
+    video = '"subset": "t", "duration": ' + duration + ', "annotations": [{"label": "a", "segment": [1, ' + end + "]}]"
+    path.write_text('{"database": {"v": {' + video + "}}}")
+    with pytest.raises(Problems) as error:
+        read_annotations(path)
+    assert str(error.value) == f"{path}: video 'v': key '{key}' must be finite, got {shown}"
+
+
+def test_many_malformed_entries_are_counted(write):
+    path = write({f"v{i}": [] for i in range(3000)})
+    with pytest.raises(Problems) as error:
+        read_annotations(path, exclude=[f"w{i}" for i in range(2000)])
+    told = [str(problem) for problem in error.value.problems]
+    assert len(told) == 22
+    assert told[10] == "... and 1990 more names in data.exclude of no video"
+    assert told[21] == f"... and 2990 more malformed entries of {path}"
 
 
 @pytest.mark.parametrize(

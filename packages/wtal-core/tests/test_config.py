@@ -215,7 +215,7 @@ def test_a_file_that_is_no_toml_or_not_there(write, tmp_path):
     missing = tmp_path / "none.toml"
     assert problems(missing) == [f"{missing}: cannot read the experiment: No such file or directory"]
     file.write_bytes(b"\xff")
-    assert problems(file)[0].startswith(f"{file}: not valid TOML: 'utf-8' codec can't decode byte 0xff")
+    assert problems(file) == [f"{file}: line 1: byte 0xff is not UTF-8; save it as UTF-8"]
 
 
 # Settings
@@ -375,3 +375,64 @@ def test_a_component_is_a_name_and_options(value, parts):
     before = repr(value)
     assert config.component(value) == parts
     assert repr(value) == before
+
+
+# Paths
+
+
+def test_the_home_folder_is_written_out(write, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    data = '[data]\nannotations = "~/a.json"\nfeatures = "f"\ngrid = "duration"\n'
+    experiment = config.load(write(data), ["data.features=~/f"])
+    assert experiment.data.annotations == f"{tmp_path}/a.json"
+    assert experiment.data.features == f"{tmp_path}/f"
+    assert config.configure(experiment, ["data.features=~/g"]).data.features == f"{tmp_path}/g"
+    file = write(data.replace("~", "~no-such-user"))
+    assert problems(file) == [
+        f"{file}: `data.annotations`: '~no-such-user/a.json' begins with the home folder of a user that is unknown here"
+    ]
+
+
+BACKSLASH = """a backslash in "..." begins an escape: write the path in '...' or with forward slashes"""
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        (r"C:\Users\x", f"not valid TOML: Invalid hex value (at line 3, column 17); {BACKSLASH}"),
+        (r"C:\data\x", f"not valid TOML: Unescaped '\\' in a string (at line 3, column 17); {BACKSLASH}"),
+        (r"C:\new\thumos", rf"`data.features` has a control character, 'C:\new\thumos'; {BACKSLASH}"),
+    ],
+)
+def test_a_backslash_that_begins_an_escape_is_explained(write, path, said):
+    file = write(f'[data]\nannotations = "a.json"\nfeatures = "{path}"\ngrid = "duration"\n')
+    assert problems(file) == [f"{file}: {said}"]
+    literal = write(f'[data]\nannotations = "a.json"\nfeatures = \'{path}\'\ngrid = "duration"\n')
+    assert problems(literal) == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])
+def test_a_byte_order_mark_is_no_part_of_the_experiment(write, encoding):
+    file = write("")
+    file.write_bytes('[data]\r\nannotations = "caf\xe9"\r\nfeatures = "f"\r\ngrid = "duration"\r\n'.encode(encoding))
+    assert config.load(file).data.annotations == str(file.parent / "caf\xe9")
+
+
+def test_what_overflows_the_parser_is_one_line(write):
+    assert problems(file := write("x = " + "[" * 100_000)) == [
+        f"{file}: not readable TOML: its arrays or tables are nested too deeply"
+    ]
+    assert problems(file := write("seed = " + "1" * 9000)) == [
+        f"{file}: not readable TOML: a number has thousands of digits"
+    ]
+
+
+def test_streams_are_names(write):
+    file = write(
+        '[data]\nannotations = "a"\nfeatures = "f"\ngrid = "duration"\nstreams = ["../rgb", "flow", "flow "]\n'
+    )
+    assert problems(file) == [
+        f"{file}: `data.streams` names a stream twice: ['../rgb', 'flow', 'flow ']",
+        f"{file}: `data.streams`: '../rgb' is no name of a folder; leave out '.', '..' and empty parts",
+    ]

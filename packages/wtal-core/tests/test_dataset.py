@@ -1,5 +1,8 @@
 """Time axis, sampling, and what is checked before training."""
 
+import errno
+from pathlib import Path
+
 import naive
 import numpy as np
 import pytest
@@ -240,6 +243,114 @@ def test_missing_features_altogether(problems, folder):
     assert problems("data.features=none") == [f"{folder}/none: no such folder of features"]
 
 
+def test_names_meet_in_any_spelling(opened, folder):
+    nfc, nfd = "caf\xe9", "cafe\u0301"
+    edit_json(
+        folder / "annotations.json",
+        lambda content: content["database"].update({f" {nfc}": content["database"].pop("v0")}),
+    )
+    for stream in ("rgb", "flow"):
+        (folder / "features" / stream / "v0.npy").rename(folder / "features" / stream / f"{nfd}.npy")
+    video(folder, "v1", annotations=[{"label": "run "}], subset="training ")
+    dataset = opened('data.classes=["run","jump\\t"]')
+    assert dataset.classes == ("run", "jump")
+    assert dataset.training[-1].name == "v5"
+    first = next(v for v in dataset.training if v.name == nfc)
+    saved = np.load(folder / "features" / "rgb" / f"{nfd}.npy")
+    np.testing.assert_array_equal(dataset.read(first, "rgb"), saved)
+    np.testing.assert_array_equal(dataset.read(first, "rgb", np.array([3])), saved[[3]])
+    assert len(opened(f'data.exclude=["{nfd}", "v1 "]').training) == 4
+
+
+def test_two_files_of_one_name_are_an_error(problems, folder):
+    for name in ("caf\xe9", "cafe\u0301"):
+        replace(folder, name, np.ones((10, 4)))
+    said = problems()
+    assert len(said) == 1
+    assert said[0].startswith("stream 'rgb': 'caf")
+    assert said[0].endswith(" are the same name; rename or remove one")
+
+
+@pytest.mark.parametrize(
+    ("rename", "name", "difference"),
+    [
+        ("v_{}", "v_v0", "the prefix 'v_'"),
+        ("V{0[1]}", "V0", "upper and lower case"),
+        ("{}.mp4", "v0.mp4", "the suffix of a file"),
+        ("test/{}", "test/v0", "the folder before the name"),
+    ],
+)
+def test_what_nearly_meets_is_said_once(problems, folder, rename, name, difference):
+    for stream in ("rgb", "flow"):
+        for file in list((folder / "features" / stream).glob("*.npy")):
+            renamed = file.parent / f"{rename.format(file.stem)}.npy"
+            renamed.parent.mkdir(exist_ok=True)
+            file.rename(renamed)
+    assert problems() == [
+        f"stream {stream!r} of {folder}/features: 9 videos have features under a name that is only nearly theirs, such "
+        f"as 'v0' under {name!r}; names must be equal, and these differ in {difference}: rename the features, or the "
+        "videos in the annotations"
+        for stream in ("rgb", "flow")
+    ]
+
+
+def many(folder, count, **changes):
+    edit_json(
+        folder / "annotations.json",
+        lambda content: content["database"].update(
+            {f"w{i}": dict(content["database"]["v0"], **changes) for i in range(count)}
+        ),
+    )
+
+
+def test_problems_of_one_form_are_counted(problems, tiny, folder):
+    many(folder, 3000)
+    said = problems()
+    for stream in ("rgb", "flow"):
+        assert sum(f"stream {stream!r}: {folder}/features/{stream}/w" in line for line in said) == 10
+        assert f"... and 2990 more videos of stream {stream!r} without features that can be read" in said
+    assert len(said) == 22
+    _, found = validation.validate(tiny, [], tiny.parent / "runs")
+    assert sum(len(str(problem)) for problem in found) < 10_000
+
+
+def test_a_class_that_many_videos_have_is_unknown_once(problems, folder):
+    for name in ("v6", "v7", "v8"):
+        video(folder, name, annotations=[{"label": "Run", "segment": [0, 1]}])
+    assert problems() == [
+        f"{folder}/annotations.json: video 'v6' has class 'Run' (as 2 more have), which the training subset 'training' "
+        "lacks; did you mean 'run'?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "raise the limit on open files (ulimit -n)"),
+        (PermissionError(errno.EACCES, "Permission denied"), "let this user read it"),
+        (OSError(errno.EIO, "Input/output error"), "check the disk"),
+    ],
+)
+def test_the_advice_fits_the_cause(opened, folder, monkeypatch, error, remedy):
+    dataset = opened()
+
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(DataError) as raised:
+        dataset.read(dataset.training[0], "rgb")
+    assert str(raised.value) == (
+        f"video 'v0', stream 'rgb': {folder}/features/rgb/v0.npy: cannot be opened: {error.strerror}; {remedy}"
+    )
+
+
+def test_features_of_no_width(problems, folder):
+    for number in range(9):
+        replace(folder, f"v{number}", np.ones((10, 0)))
+    assert problems() == [f"stream 'rgb' of {folder}/features: D = 0, so there are no features"]
+
+
 def test_another_width_than_most_videos_have(problems, folder):
     replace(folder, "v3", np.ones((10, 5)))
     assert problems() == [
@@ -308,6 +419,43 @@ def test_an_unknown_class(problems, folder, settings, name, said):
 
 def test_a_class_named_twice(problems):
     assert problems('data.classes=["run","jump","run"]') == ["data.classes names a class twice: run, jump, run"]
+
+
+AMBIGUOUS = {"label": "Ambiguous", "segment": [1.5, 2]}
+
+
+def test_what_nobody_can_tell_is_no_class_and_has_label_minus_one(opened, folder):
+    run = {"label": "run", "segment": [0.5, 1]}
+    video(folder, "v0", annotations=[{"label": "jump"}, {"label": "Ambiguous"}])
+    video(folder, "v6", annotations=[run, AMBIGUOUS, {"label": "Ambiguous"}])
+    dataset = opened()
+    assert dataset.classes == ("jump", "run")
+    np.testing.assert_array_equal(dataset.targets(dataset.training[:1]), [[1, 0]])
+    assert [field.tolist() for field in dataset.ground_truth()["v6"]] == [[1, -1], [0.5, 1.5], [1, 2]]
+
+
+def test_what_nobody_can_tell_is_no_label_of_a_training_video(problems, folder):
+    video(folder, "v0", annotations=[AMBIGUOUS])
+    assert problems() == [
+        f"{folder}/annotations.json: training video 'v0' has no label, and labels are all that training sees; "
+        "annotate it or list it in data.exclude"
+    ]
+
+
+def test_a_test_subset_of_nothing_else_cannot_be_evaluated(opened, folder):
+    for name in ("v6", "v7", "v8"):
+        video(folder, name, annotations=[AMBIGUOUS])
+    with pytest.raises(Problems) as error:
+        opened().ground_truth()
+    assert str(error.value) == (
+        f"{folder}/annotations.json: subset 'validation' has nothing but 'Ambiguous', so detections cannot be evaluated"
+    )
+
+
+def test_what_nobody_can_tell_cannot_be_listed_as_a_class(problems):
+    assert problems('data.classes=["run","jump","Ambiguous "]') == [
+        "data.classes names 'Ambiguous', the mark of intervals of which nobody can say what they show; remove it"
+    ]
 
 
 def test_one_subset_may_be_both_on_purpose(opened):

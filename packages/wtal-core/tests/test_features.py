@@ -1,10 +1,18 @@
 """Feature readers: the same questions to both layouts, and each one's own ways to be wrong."""
 
+import errno
+import os
 import pickle
+import tracemalloc
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from conftest import python
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hypothesis_numpy
 from wtal_core.features import Hdf5File, NpyFolder
 
 FEATURES = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -103,13 +111,59 @@ def test_what_is_not_an_array_of_features(tmp_path, layout, array, said):
 
 
 def test_npy_reads_only_what_is_asked_for(tmp_path):
-    store = NpyFolder(write_npy(tmp_path, {("v", "rgb"): np.zeros((1000, 8))}))
-    assert isinstance(store._map("v", "rgb"), np.memmap)
-    whole = store.read("v", "rgb")
-    assert np.shares_memory(whole, store._map("v", "rgb"))
-    assert store.read("v", "rgb", np.array([5])).base is None or not np.shares_memory(
-        store.read("v", "rgb", np.array([5])), whole
+    store = NpyFolder(write_npy(tmp_path, {("v", "rgb"): np.zeros((1000, 512))}))
+    store.shape("v", "rgb")
+    tracemalloc.start()
+    store.read("v", "rgb", np.array([5, 999]))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100_000  # of four million bytes
+
+
+@pytest.mark.parametrize("stored", [np.asfortranarray(FEATURES), FEATURES.astype(">f8"), FEATURES[:, :0]])
+def test_npy_in_any_layout(tmp_path, stored):
+    store = NpyFolder(write_npy(tmp_path, {("v", "rgb"): stored}))
+    assert store.shape("v", "rgb") == stored.shape
+    np.testing.assert_array_equal(store.read("v", "rgb"), stored)
+    np.testing.assert_array_equal(store.read("v", "rgb", np.array([3, 0, 3])), stored[[3, 0, 3]])
+
+
+@given(hypothesis_numpy.arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(0, 5))), st.data())
+def test_npy_rows_are_those_of_the_array(tmp_path_factory, array, data):
+    rows = data.draw(st.lists(st.integers(-len(array), len(array) - 1)))
+    store = NpyFolder(write_npy(tmp_path_factory.mktemp("rows"), {("v", "rgb"): array}))
+    np.testing.assert_array_equal(store.read("v", "rgb", np.array(rows, np.int64)), array[np.array(rows, np.int64)])
+
+
+def test_npy_keeps_no_file_open(tmp_path):
+    write_npy(tmp_path, {(f"v{i}", stream): FEATURES for i in range(600) for stream in ("rgb", "flow")})
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))\n"
+        "import numpy as np; from pathlib import Path; from wtal_core.features import NpyFolder\n"
+        f"store = NpyFolder(Path({str(tmp_path)!r}))\n"
+        "kept = [store.read(name, s, r) for s in ('rgb', 'flow') for name in store.names(s) for r in ([1], None)]\n"
+        "print(len(kept))"
     )
+    done = python("-c", code)
+    assert (done.stdout, done.stderr) == ("2400\n", "")
+
+
+@pytest.mark.parametrize("array", [FEATURES[:3], np.ones((9, 2), np.float32)])
+def test_a_file_that_changes_after_it_was_first_read_is_named(tmp_path, array):
+    store = NpyFolder(write_npy(tmp_path, {("v", "rgb"): FEATURES}))
+    store.shape("v", "rgb")
+    write_npy(tmp_path, {("v", "rgb"): array})
+    for rows in (None, np.array([1])):
+        said = raised(ValueError, store.read, "v", "rgb", rows)
+        assert said == f"{tmp_path}/rgb/v.npy: the file has changed since it was first read; start again"
+
+
+def test_npy_names_in_subfolders_are_paths(tmp_path):
+    store = NpyFolder(write_npy(tmp_path, {("w", "rgb"): FEATURES}))
+    (tmp_path / "rgb" / "jump").mkdir()
+    np.save(tmp_path / "rgb" / "jump" / "v.1.npy", FEATURES)
+    assert store.names("rgb") == ["jump/v.1", "w"]
+    np.testing.assert_array_equal(store.read("jump/v.1", "rgb"), FEATURES)
 
 
 def raised(kind, call, *arguments):
@@ -129,6 +183,7 @@ def test_npy_says_which_folder_or_file_is_missing(tmp_path):
 
 
 NO_NPY = "not a readable .npy file: "
+ZIP = "a zip archive, as .npz and torch files are; save the one array with numpy.save"
 PICKLED = NO_NPY + "not an array of numbers, and pickled objects are never loaded"
 
 
@@ -142,6 +197,58 @@ def test_npy_refuses_pickled_arrays_without_running_them(tmp_path):
     (tmp_path / "rgb" / "v.npy").write_bytes(pickle.dumps(Trap()))
     assert raised(ValueError, store.read, "v", "rgb") == f"{tmp_path}/rgb/v.npy: {PICKLED}"
     assert not (tmp_path / "sprung").exists()
+
+
+def torch_file(file, **options):
+    import torch
+
+    torch.save(torch.ones(4, 3), file, **options)
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda file: file.mkdir(), NO_NPY + "not a file"),
+        (os.mkfifo, NO_NPY + "not a file"),
+        (lambda file: np.savez(file.open("wb"), a=FEATURES), NO_NPY + ZIP),
+        (torch_file, NO_NPY + ZIP),
+        (lambda file: torch_file(file, _use_new_zipfile_serialization=False), PICKLED),
+        (lambda file: file.write_text("1 2 3\n"), PICKLED),
+        (lambda file: file.write_bytes(b"\x93NUMPY\x01\x00\x10\x00{'descr':((((    "), NO_NPY),
+        (lambda file: np.save(file.open("wb"), np.zeros((2, 3), [("a", "f4")])), "expected numbers, got dtype [('a'"),
+        (lambda file: np.save(file.open("wb"), np.zeros((2, 3), "M8[s]")), "expected numbers, got dtype datetime64[s]"),
+    ],
+)
+def test_npy_names_what_is_no_array_of_features(tmp_path, write, said):
+    store = NpyFolder(write_npy(tmp_path, {("v", "rgb"): FEATURES}))
+    file = tmp_path / "rgb" / "v.npy"
+    file.unlink()
+    write(file)
+    for question in (store.shape, store.read):
+        answer = raised(ValueError, question, "v", "rgb")
+        assert answer.startswith(f"{file}: {said}")
+        assert "\n" not in answer
+
+
+def test_npy_says_why_a_file_cannot_be_opened(tmp_path, monkeypatch):
+    store = NpyFolder(write_npy(tmp_path, {("v", "rgb"): FEATURES}))
+    file = tmp_path / "rgb" / "w.npy"
+    file.symlink_to(file.name)
+    assert raised(OSError, store.read, "w", "rgb") == f"{file}: cannot be opened: Too many levels of symbolic links"
+
+    def refuse(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert raised(OSError, store.read, "v", "rgb") == f"{tmp_path}/rgb/v.npy: cannot be opened: Too many open files"
+
+
+def test_a_stream_has_its_name_in_any_spelling(tmp_path):
+    written = {("v", "cafe\u0301"): FEATURES, ("v", "rgb"): FEATURES}
+    for store in (NpyFolder(write_npy(tmp_path / "folder", written)), Hdf5File(write_hdf5(tmp_path / "f.h5", written))):
+        for stream in ("caf\xe9", " rgb"):
+            assert store.names(stream) == ["v"]
+            np.testing.assert_array_equal(store.read("v", stream), FEATURES)
 
 
 @pytest.mark.parametrize("kept", [0, 5, 90, -1])
@@ -181,6 +288,53 @@ def test_hdf5_ignores_groups_and_datasets_of_another_layout(tmp_path):
     assert store.names("rgb") == ["v"]
     assert raised(OSError, store.read, "v", "rgb") == f"{path}: no dataset '/v/rgb'"
     assert raised(OSError, store.read, "stray", "rgb") == f"{path}: no dataset '/stray/rgb'"
+
+
+def test_hdf5_groups_may_lie_in_groups_and_links_lead_anywhere(tmp_path):
+    path = tmp_path / "f.h5"
+    with h5py.File(path, "w") as file:
+        file["jump/v1/rgb"] = FEATURES
+        file["jump/back"] = h5py.SoftLink("/")
+        file["jump/self"] = file["jump"]
+        file["alias"] = h5py.SoftLink("/jump/v1")
+        file["rgb"] = FEATURES  # of no video
+    store = Hdf5File(path)
+    assert store.names("rgb") == ["alias", "jump/v1"]
+    np.testing.assert_array_equal(store.read("jump/v1", "rgb"), FEATURES)
+    np.testing.assert_array_equal(store.read("alias", "rgb"), FEATURES)
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda group: group.update(rgb=h5py.Empty("f4")), "dataset '/v/rgb': it is null, and holds no features"),
+        (lambda group: group.update(rgb=h5py.SoftLink("/none")), "'/v/rgb' is a link to what is not there"),
+        (lambda group: group.update(rgb=h5py.ExternalLink("none.h5", "/x")), "'/v/rgb' is a link to what is not there"),
+        (lambda group: group.update(rgb=h5py.SoftLink("/v/rgb")), "'/v/rgb' cannot be opened: "),
+        (
+            lambda group: group.create_dataset("rgb", (2, 3), dtype=h5py.vlen_dtype(np.float32)),
+            "dataset '/v/rgb': expected numbers, got dtype object",
+        ),
+        (
+            lambda group: group.update(rgb=np.zeros((2, 3), [("a", "f4")])),
+            "dataset '/v/rgb': expected numbers, got dtype [('a'",
+        ),
+        (
+            lambda group: h5py.h5d.create(group.id, b"rgb", h5py.h5t.UNIX_D32LE, h5py.h5s.create_simple((2, 3))),
+            "dataset '/v/rgb': expected numbers: No NumPy equivalent",
+        ),
+    ],
+)
+def test_hdf5_names_what_is_no_array_of_features(tmp_path, write, said):
+    path = tmp_path / "f.h5"
+    with h5py.File(path, "w") as file:
+        write(file.create_group("v"))
+    store = Hdf5File(path)
+    for question in (store.shape, store.read):
+        with pytest.raises((OSError, ValueError)) as error:
+            question("v", "rgb")
+        assert str(error.value).startswith(f"{path}: {said}")
+        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("kept", [0, 100, -1])

@@ -965,6 +965,16 @@ def reads(change):
     return store(read=lambda self, n, s, rows=None: change(NpyFolder.read(self, n, s, rows)))
 
 
+def missing(answer):
+    """A store with an answer of its own where there is no file."""
+
+    def array(self, name, stream):
+        there = (self.path / stream / f"{name}.npy").exists()
+        return NpyFolder._array(self, name, stream) if there else answer(name)
+
+    return store(_array=array)
+
+
 READERS = [
     [
         store(names=lambda self, stream: NpyFolder.names(self, stream)[::-1]),
@@ -981,8 +991,8 @@ READERS = [
         store(read=lambda self, n, s, rows=None: NpyFolder.read(self, n, s)),
     ],
     [
-        store(_open=staticmethod(lambda file: np.load(file) if file.exists() else np.zeros((1, 1)))),
-        store(_open=staticmethod(lambda file: np.load(file) if file.exists() else {}[file])),
+        missing(lambda _: SimpleNamespace(shape=(1, 1), read=lambda rows: np.zeros((1, 1)))),
+        missing(lambda name: {}[name]),
         Hushed,
         store(shape=hushed_shape),
         lambda path: NpyFolder(path) if path.exists() else None,

@@ -116,7 +116,7 @@ def evaluation(answer: Any, ground_truth: Mapping[str, Segments], num_classes: i
     _array("mean_ap", _attribute(answer, "mean_ap"), (K,), np.float64)
     _unit("mean_ap", answer.mean_ap)
     precision = _attribute(answer, "average_precision")
-    present = {int(label) for truth in ground_truth.values() for label in truth.label}
+    present = {int(label) for truth in ground_truth.values() for label in truth.label if label >= 0}  # -1: ambiguous
     _array("average_precision", precision, (K, num_classes), np.float64, finite=False)
     for c in range(num_classes):
         if c in present:

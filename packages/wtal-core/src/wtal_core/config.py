@@ -10,6 +10,7 @@ name, or a table with `name` and its options:
 from __future__ import annotations
 
 import copy
+import os
 import re
 import sys
 import tomllib
@@ -22,6 +23,8 @@ import tomli_w
 from msgspec import Meta, Struct, field
 
 from wtal_core.errors import ConfigError, Problems, WtalError, did_you_mean
+from wtal_core.names import CONTROL, misplaced, normal
+from wtal_core.text import read_text
 
 Positive = Annotated[float, Meta(gt=0, le=sys.float_info.max)]
 PositiveInt = Annotated[int, Meta(gt=0)]
@@ -45,7 +48,7 @@ class SnippetGrid(Table, frozen=True):
 
 
 class Data(Table, frozen=True):
-    """Where annotations and features are. Paths are relative to the experiment file."""
+    """Where annotations and features are. Paths are relative to the experiment file; `~` is the home folder."""
 
     annotations: str  #: ActivityNet-format JSON
     features: str  #: a folder or file that the reader understands
@@ -135,11 +138,18 @@ def load(path: Path, settings: Sequence[str] = ()) -> Experiment:
 def examine(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment | None, list[WtalError]]:
     """As `load`, but return all problems, beside what can still be made of the file (None if nothing)."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_text(path, ConfigError))
     except OSError as error:
         return None, [ConfigError(f"{path}: cannot read the experiment: {error.strerror}")]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        return None, [ConfigError(f"{path}: not valid TOML: {error}")]
+    except ConfigError as error:
+        return None, [error]
+    except tomllib.TOMLDecodeError as error:
+        advice = f"; {_BACKSLASH}" if _ESCAPE.search(str(error)) else ""
+        return None, [ConfigError(f"{path}: not valid TOML: {error}{advice}")]
+    except ValueError:
+        return None, [ConfigError(f"{path}: not readable TOML: a number has thousands of digits")]
+    except RecursionError:
+        return None, [ConfigError(f"{path}: not readable TOML: its arrays or tables are nested too deeply")]
     experiment, problems = _decode(table, str(path))
     if experiment is None:
         return None, problems
@@ -221,7 +231,7 @@ def _decode(table: Mapping[str, Any], source: str) -> tuple[Experiment | None, l
             complete &= tuple(path) not in _REQUIRED
         else:
             problems += [ConfigError(f"{source}: {message}") for message in _inconsistencies(experiment)]
-            return experiment if complete else None, problems
+            return _with_home(experiment) if complete else None, problems
 
 
 def _inconsistencies(experiment: Experiment) -> Iterator[str]:
@@ -237,10 +247,31 @@ def _inconsistencies(experiment: Experiment) -> Iterator[str]:
             f"`localization.stream_weights` must hold one weight for each of the {len(streams)} streams, "
             f"not all zero; got {weights}"
         )
-    if len(set(streams)) < len(streams):
+    if len(set(map(normal, streams))) < len(streams):
         yield f"`data.streams` names a stream twice: {streams}"
+    for stream in streams:
+        if misplaced(stream):
+            yield f"`data.streams`: {stream!r} is no name of a folder; leave out '.', '..' and empty parts"
+    for key in ("annotations", "features"):
+        value = getattr(experiment.data, key)
+        if CONTROL.search(value):
+            yield f"`data.{key}` has a control character, {value!r}; {_BACKSLASH}"
+        try:
+            Path(value).expanduser()
+        except RuntimeError:
+            yield f"`data.{key}`: {value!r} begins with the home folder of a user that is unknown here"
 
 
+def _with_home(experiment: Experiment) -> Experiment:
+    """The experiment with `~` at the beginning of its paths written out."""
+    paths = {key: getattr(experiment.data, key) for key in ("annotations", "features")}
+    written = {key: os.path.expanduser(path) for key, path in paths.items()}  # noqa: PTH111 - keeps what it cannot expand
+    return msgspec.structs.replace(experiment, data=msgspec.structs.replace(experiment.data, **written))
+
+
+# What TOML says of an escape that is none, and what else `"C:\new"` becomes.
+_ESCAPE = re.compile("hex value|Unescaped|scalar value")
+_BACKSLASH = """a backslash in "..." begins an escape: write the path in '...' or with forward slashes"""
 _UNKNOWN = re.compile(r"unknown field `(.+)`")
 _MISSING = re.compile(r"missing required field `(.+)`")
 _CHOICE = re.compile(r"Invalid enum value '(.*)'")
@@ -300,7 +331,7 @@ def _is_component(path: Sequence[str]) -> bool:
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

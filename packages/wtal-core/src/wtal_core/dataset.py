@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -15,14 +16,15 @@ from numpy.typing import NDArray
 from wtal_core import config
 from wtal_core.annotations import Video, read_annotations, select_subset
 from wtal_core.contracts import FeatureStore, FloatArray, IntArray
-from wtal_core.errors import DataError, PluginError, Problems, WtalError, did_you_mean
+from wtal_core.errors import DataError, PluginError, Problems, WtalError, abridged, did_you_mean
+from wtal_core.names import AMBIGUOUS, by_normal_form, nearly, normal
 from wtal_core.plugins import Component, Registry, blaming
 
 
 class Instances(NamedTuple):
     """The annotated intervals of one video (`contracts.Segments`)."""
 
-    label: IntArray  # (N,) class index
+    label: IntArray  # (N,) class index, or -1 where it is ambiguous
     start: FloatArray  # (N,) seconds
     end: FloatArray  # (N,) seconds
 
@@ -32,23 +34,26 @@ class _HeldStore:
     """A feature store whose answers are held against the contract (`contracts.FeatureStore`).
 
     `OSError` and `ValueError` pass, by which it says what is wrong with a file; anything else is a `PluginError`.
+    Videos are asked for by their normal form, and the store by the names that it gave (`names`).
     """
 
     store: FeatureStore
     component: Component
     shapes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    spelt: dict[str, Mapping[str, str]] = field(default_factory=dict)  # per stream, the store's names by normal form
 
     def names(self, stream: str) -> Sequence[str]:
         with self._blaming(f"fails on stream {stream!r}"):
             names = list(self.store.names(stream))
             if not all(isinstance(name, str) for name in names):
                 raise TypeError(f"names must be strings, got {names!r}")
-        return names
+        self.spelt[stream] = by_normal_form(names)
+        return sorted(self.spelt[stream])
 
     def shape(self, name: str, stream: str) -> tuple[int, int]:
         if (name, stream) not in self.shapes:
             with self._blaming(f"fails on video {name!r}, stream {stream!r}"):
-                length, width = self.store.shape(name, stream)
+                length, width = self.store.shape(self._spelt(name, stream), stream)
                 self.shapes[name, stream] = operator.index(length), operator.index(width)
         return self.shapes[name, stream]
 
@@ -56,12 +61,15 @@ class _HeldStore:
         length, width = self.shape(name, stream)
         expected = (length if rows is None else len(rows), width)
         with self._blaming(f"fails on video {name!r}, stream {stream!r}"):
-            features = self.store.read(name, stream, rows)
+            features = self.store.read(self._spelt(name, stream), stream, rows)
             if not isinstance(features, np.ndarray) or features.shape != expected or features.dtype.kind not in "fiub":
                 array = isinstance(features, np.ndarray)
                 got = f"{features.shape} of {features.dtype}" if array else type(features).__name__
                 raise TypeError(f"features must be an array {expected} of numbers, got {got}")
         return features
+
+    def _spelt(self, name: str, stream: str) -> str:
+        return self.spelt.get(stream, {}).get(name, name)
 
     def _blaming(self, what: str) -> AbstractContextManager[None]:
         return blaming(self.component, what, refusals=(OSError, ValueError))
@@ -107,16 +115,17 @@ class Dataset:
         return snippet_edges(self.data.grid, length, video.duration)
 
     def targets(self, videos: Sequence[Video]) -> FloatArray:
-        """Instances per video and class, (len(videos), C). Labels are where it is positive."""
+        """Instances per video and class, (len(videos), C). Labels are where it is positive; ambiguous ones are none."""
         counts = np.zeros((len(videos), len(self.classes)))
         index = {name: i for i, name in enumerate(self.classes)}
         for row, video in zip(counts, videos, strict=True):
             for instance in video.instances:
-                row[index[instance.label]] += 1
+                if instance.label != AMBIGUOUS:
+                    row[index[instance.label]] += 1
         return counts
 
     def ground_truth(self) -> dict[str, Instances]:
-        """The annotated intervals of every test video.
+        """The annotated intervals of every test video; those of which nobody can say what they show have label -1.
 
         Raises:
             Problems: instances of the test subset have no segment.
@@ -124,11 +133,12 @@ class Dataset:
         problems = list(segment_problems(self))
         if problems:
             raise Problems(problems)
-        index = {name: i for i, name in enumerate(self.classes)}
+        index = {name: i for i, name in enumerate(self.classes)} | {AMBIGUOUS: -1}
         truth = {}
         for video in self.test:
-            times = np.array([instance.segment for instance in video.instances], dtype=np.float64).reshape(-1, 2)
-            labels = np.array([index[instance.label] for instance in video.instances], dtype=np.int64)
+            instances = [instance for instance in video.instances if instance.segment is not None]
+            times = np.array([instance.segment for instance in instances], dtype=np.float64).reshape(-1, 2)
+            labels = np.array([index[instance.label] for instance in instances], dtype=np.int64)
             truth[video.name] = Instances(labels, times[:, 0], times[:, 1])
         return truth
 
@@ -157,7 +167,7 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
     videos = read_annotations(path, data.exclude)
     training = tuple(select_subset(videos, data.training_subset, path))
     test = tuple(select_subset(videos, data.test_subset, path))
-    classes = tuple(data.classes or sorted(set().union(*(video.labels for video in training))))
+    classes = tuple(map(normal, data.classes or sorted(set().union(*(video.labels for video in training)))))
     name, options = config.component(data.reader)
     try:
         opened = registry.build("feature reader", name, options, path=Path(data.features))
@@ -167,40 +177,71 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
         raise
     store = _HeldStore(opened, registry.find("feature reader", name))
     problems = list(_label_problems(data, classes, training, test))
-    widths: dict[str, dict[str, int]] = {}
+    dims, found = _examine_features(data, store, _distinct(training, test))
+    return Dataset(data, classes, training, test, store, dims), problems + found
+
+
+def _examine_features(
+    data: config.Data, store: _HeldStore, videos: Sequence[Video]
+) -> tuple[dict[str, int], list[WtalError]]:
+    """The width of each stream, and what is wrong with names, lengths and widths; problems of one form are together."""
+    problems: list[WtalError] = []
+    lengths: dict[str, dict[str, int]] = {}
+    dims: dict[str, int] = {}
     for stream in data.streams:
         try:
-            if not store.names(stream):
+            present = set(store.names(stream))
+            if not present:
                 raise OSError(f"{data.features}: no features of this stream")
-            widths[stream] = {}
         except (OSError, ValueError) as error:
             problems.append(DataError(f"stream {stream!r}: {error}"))
-    for video in _distinct(training, test):
-        problems += _feature_problems(data, store, video, widths)
-    dims = {}
-    for stream, of_video in widths.items():
-        values, counts = np.unique(list(of_video.values()), return_counts=True)
+            continue
+        lengths[stream], widths, unreadable = {}, {}, {}
+        for video in videos:
+            try:
+                lengths[stream][video.name], widths[video.name] = store.shape(video.name, stream)
+            except (OSError, ValueError) as error:
+                unreadable[video.name] = _unreadable(video, stream, error)
+        nearly_met = nearly(unreadable.keys() - present, present)
+        for difference, pairs in nearly_met.items():
+            pairs.sort()
+            problems.append(_nearly_met(data, stream, difference, pairs))
+            for name, _ in pairs:
+                del unreadable[name]
+        problems += abridged(unreadable.values(), f"videos of stream {stream!r} without features that can be read")
+        values, counts = np.unique(list(widths.values()), return_counts=True)
         dims[stream] = int(values[counts.argmax()]) if len(values) else 0
-        problems += [
+        if widths and not dims[stream]:
+            problems.append(DataError(f"stream {stream!r} of {data.features}: D = 0, so there are no features"))
+        others = [
             DataError(
                 f"video {name!r}, stream {stream!r} of {data.features}: D = {width} features, but most videos have "
                 f"{dims[stream]}; extract it again or list it in data.exclude"
             )
-            for name, width in of_video.items()
+            for name, width in widths.items()
             if width != dims[stream]
         ]
-    return Dataset(data, classes, training, test, store, dims), problems
+        problems += abridged(others, f"videos of stream {stream!r} with another D")
+        told = (_length_problem(data, stream, video, lengths[stream]) for video in videos)
+        problems += abridged(filter(None, told), f"videos of stream {stream!r} with a T that does not fit")
+    problems += abridged(_disagreements(lengths, videos), "videos whose streams differ by more than one snippet")
+    return dims, problems
 
 
 def segment_problems(dataset: Dataset) -> Iterator[WtalError]:
     """What keeps detections from being evaluated: test videos of which only the labels are known."""
-    if not any(video.instances for video in dataset.test):
+    if not any(video.labels for video in dataset.test):
+        has = f"nothing but {AMBIGUOUS!r}" if any(video.instances for video in dataset.test) else "no annotation at all"
         yield DataError(
-            f"{dataset.data.annotations}: subset {dataset.data.test_subset!r} has no annotation at all, so detections "
-            "cannot be evaluated"
+            f"{dataset.data.annotations}: subset {dataset.data.test_subset!r} has {has}, so detections cannot be "
+            "evaluated"
         )
+    yield from abridged(_missing_segments(dataset), "videos of the subset without a segment for each label")
+
+
+def _missing_segments(dataset: Dataset) -> Iterator[WtalError]:
     for video in dataset.test:
-        missing = sorted({instance.label for instance in video.instances if instance.segment is None})
+        missing = sorted({i.label for i in video.instances if i.segment is None and i.label != AMBIGUOUS})
         if missing:
             yield DataError(
                 f"{dataset.data.annotations}: video {video.name!r} of subset {dataset.data.test_subset!r} has no "
@@ -209,9 +250,20 @@ def segment_problems(dataset: Dataset) -> Iterator[WtalError]:
 
 
 def content_problems(dataset: Dataset, report: Callable[[str], None] = lambda _: None) -> Iterator[WtalError]:
-    """Read every array and yield what is wrong with its values; `report` hears of each finished video."""
+    """Read every array and yield what is wrong with its values; `report` hears of each finished video.
+
+    Features without a shape are left out: opening the data set has told of them.
+    """
+    yield from abridged(_unreadable_content(dataset, report), "videos and streams whose features cannot be used")
+
+
+def _unreadable_content(dataset: Dataset, report: Callable[[str], None]) -> Iterator[WtalError]:
     for video in _distinct(dataset.training, dataset.test):
         for stream in dataset.data.streams:
+            try:
+                dataset.length(video, stream)
+            except (OSError, ValueError):
+                continue
             try:
                 dataset.read(video, stream)
             except DataError as error:
@@ -252,46 +304,76 @@ def _label_problems(
     where = data.annotations
     if len(set(classes)) < len(classes):
         yield DataError(f"data.classes names a class twice: {', '.join(classes)}")
-    for video in training:
-        if not video.instances:
-            yield DataError(
-                f"{where}: training video {video.name!r} has no label, and labels are all that training sees; "
-                "annotate it or list it in data.exclude"
-            )
-    for video in (*training, *test):
+    if AMBIGUOUS in classes:
+        yield DataError(
+            f"data.classes names {AMBIGUOUS!r}, the mark of intervals of which nobody can say what they show; remove it"
+        )
+    unlabelled = (
+        DataError(
+            f"{where}: training video {video.name!r} has no label, and labels are all that training sees; "
+            "annotate it or list it in data.exclude"
+        )
+        for video in training
+        if not video.labels
+    )
+    yield from abridged(unlabelled, "training videos without a label")
+    unknown: dict[str, list[str]] = {}  # per label, the videos that have it
+    for video in _distinct(training, test):
         for label in sorted(video.labels - set(classes)):
-            source = "data.classes" if data.classes else f"the training subset {data.training_subset!r}"
-            yield DataError(
-                f"{where}: video {video.name!r} has class {label!r}, which {source} lacks; "
-                f"{did_you_mean(label, classes)}"
-            )
+            unknown.setdefault(label, []).append(video.name)
+    source = "data.classes" if data.classes else f"the training subset {data.training_subset!r}"
+    for label, names in unknown.items():
+        more = f" (as {len(names) - 1} more have)" if len(names) > 1 else ""
+        yield DataError(
+            f"{where}: video {names[0]!r} has class {label!r}{more}, which {source} lacks; "
+            f"{did_you_mean(label, classes)}"
+        )
 
 
-def _feature_problems(
-    data: config.Data, store: FeatureStore, video: Video, widths: dict[str, dict[str, int]]
-) -> Iterator[WtalError]:
-    lengths = {}
-    for stream in widths:
-        try:
-            lengths[stream], widths[stream][video.name] = store.shape(video.name, stream)
-        except (OSError, ValueError) as error:
-            yield _unreadable(video, stream, error)
-            continue
-        problem = _length_problem(data.grid, lengths[stream], video.duration)
-        if problem:
-            yield DataError(f"video {video.name!r}, stream {stream!r} of {data.features}: {problem}")
-    if lengths and max(lengths.values()) - min(lengths.values()) > 1:
-        listed = ", ".join(f"{stream} {length}" for stream, length in lengths.items())
-        yield DataError(f"video {video.name!r}: streams differ by more than one snippet: {listed}")
-
-
-def _unreadable(video: Video, stream: str, error: Exception) -> DataError:
+def _nearly_met(data: config.Data, stream: str, difference: str, pairs: Sequence[tuple[str, str]]) -> DataError:
+    wanted, present = pairs[0]
+    count = "1 video has" if len(pairs) == 1 else f"{len(pairs)} videos have"
     return DataError(
-        f"video {video.name!r}, stream {stream!r}: {error}; extract its features again or list it in data.exclude"
+        f"stream {stream!r} of {data.features}: {count} features under a name that is only nearly theirs, such as "
+        f"{wanted!r} under {present!r}; names must be equal, and these differ in {difference}: rename the features, or "
+        "the videos in the annotations"
     )
 
 
-def _length_problem(grid: config.SnippetGrid | str, length: int, duration: float | None) -> str | None:
+_EXTRACT = "extract its features again or list it in data.exclude"
+_RAISE_LIMIT = "raise the limit on open files (ulimit -n)"
+_REMEDIES = {
+    errno.EMFILE: _RAISE_LIMIT,
+    errno.ENFILE: _RAISE_LIMIT,
+    errno.EACCES: "let this user read it",
+    errno.EPERM: "let this user read it",
+    errno.EIO: "check the disk",
+    errno.ESTALE: "check the network drive",
+}
+
+
+def _unreadable(video: Video, stream: str, error: OSError | ValueError) -> DataError:
+    cause = error.__cause__ or error  # a reader puts the file before what the system said
+    remedy = _REMEDIES.get(cause.errno or 0, _EXTRACT) if isinstance(cause, OSError) else _EXTRACT
+    return DataError(f"video {video.name!r}, stream {stream!r}: {error}; {remedy}")
+
+
+def _length_problem(data: config.Data, stream: str, video: Video, lengths: Mapping[str, int]) -> WtalError | None:
+    if video.name not in lengths:
+        return None
+    problem = _misfit(data.grid, lengths[video.name], video.duration)
+    return DataError(f"video {video.name!r}, stream {stream!r} of {data.features}: {problem}") if problem else None
+
+
+def _disagreements(lengths: Mapping[str, Mapping[str, int]], videos: Sequence[Video]) -> Iterator[WtalError]:
+    for video in videos:
+        found = {stream: of_video[video.name] for stream, of_video in lengths.items() if video.name in of_video}
+        if found and max(found.values()) - min(found.values()) > 1:
+            listed = ", ".join(f"{stream} {length}" for stream, length in found.items())
+            yield DataError(f"video {video.name!r}: streams differ by more than one snippet: {listed}")
+
+
+def _misfit(grid: config.SnippetGrid | str, length: int, duration: float | None) -> str | None:
     if length == 0:
         return "no snippets (T = 0)"
     if not isinstance(grid, config.SnippetGrid):

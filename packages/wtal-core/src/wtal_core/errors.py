@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
 
@@ -61,3 +61,18 @@ def nearest(name: str, known: Sequence[str]) -> str:
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """A clause that lists the names nearest to a misspelt one, or all of them if none is near."""
     return nearest(name, known) or f"known: {', '.join(sorted(known)) or 'none'}"
+
+
+#: How many problems of one form are told before the rest is counted.
+TOLD = 10
+
+
+def abridged(problems: Iterable[WtalError], what: str) -> Iterator[WtalError]:
+    """The first problems of one form, and how many `what` follow: a wrong folder must not print a line a video."""
+    count = 0
+    for problem in problems:
+        count += 1
+        if count <= TOLD:
+            yield problem
+    if count > TOLD:
+        yield DataError(f"... and {count - TOLD} more {what}")

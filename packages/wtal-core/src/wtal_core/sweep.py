@@ -135,7 +135,7 @@ def combinations(grid: Sequence[str]) -> Iterator[tuple[str, ...]]:
             raise ConfigError(f"--grid {line}: {key} would replace {options[0]}, which stands before it; give it first")
         try:
             (values,) = tomllib.loads(f"values = {text}").values()
-        except ValueError:  # no TOML, or more than one value
+        except (ValueError, RecursionError):  # no TOML, or more than one value
             values = None
         if not isinstance(values, list) or not values:
             raise ConfigError(

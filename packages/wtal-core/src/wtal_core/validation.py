@@ -45,7 +45,5 @@ def validate(path: Path, settings: list[str], out: Path) -> tuple[Dataset | None
         if not problems:  # a decoder that can be built, and a data set whose labels are known
             problems += target_problems(opened, experiment, registry)
         problems += dataset.segment_problems(opened)
-        # A file that is missing is found twice, by its header and by its content.
-        known = {str(problem) for problem in problems}
-        problems += [p for p in dataset.content_problems(opened) if str(p) not in known]
+        problems += dataset.content_problems(opened)
     return opened, problems

@@ -1,0 +1,85 @@
+"""How names meet. Videos, classes, subsets and streams are called the same in several files, written by several hands.
+
+Two names are the same if they are equal once each is in Unicode's normal form NFC (`é` may be one character or two, and
+macOS writes two) and without white space around it. That is all: case, prefixes and suffixes count. Two videos of one
+file whose names so become the same are an error; two such labels are one class.
+
+What nearly meets is never taken for the same, only named: `nearly` pairs names that are equal but for case, a folder
+before them, the suffix of a file, or the `v_` that ActivityNet puts before its files.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import PurePath
+
+#: The label that THUMOS gives to intervals of which nobody can say whether they show an action. It is no class.
+AMBIGUOUS = "Ambiguous"
+
+#: What no name and no path has.
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+_SUFFIX = re.compile(r"\.(mp4|mkv|webm|avi|mov|m4v|mpg|mpeg|flv|wmv|npy)$", re.IGNORECASE)
+
+
+def normal(name: str) -> str:
+    """The form in which names are compared: NFC, without white space around it."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def by_normal_form(names: Iterable[str]) -> dict[str, str]:
+    """Each name by its normal form.
+
+    Raises:
+        ValueError: two different names have the same one; the message shows both in ASCII, for they look alike.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        other = found.setdefault(normal(name), name)
+        if other != name:
+            raise ValueError(f"{other!a} and {name!a} are the same name; rename or remove one")
+    return found
+
+
+def misplaced(name: str) -> bool:
+    """Whether a name, taken for a path below some folder, is none, or has a second spelling, or leaves the folder."""
+    parts = name.replace(os.sep, "/").split("/")
+    return bool(CONTROL.search(name)) or bool(PurePath(name).drive) or not {"", ".", ".."}.isdisjoint(parts)
+
+
+def nearly(wanted: Iterable[str], present: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+    """Pairs of a wanted and a present name that nearly meet, by what the two differ in."""
+    by_core = {_core(name): name for name in present}
+    pairs: dict[str, list[tuple[str, str]]] = {}
+    for name in wanted:
+        other = by_core.get(_core(name))
+        if other is not None and other != name:
+            pairs.setdefault(_difference(name, other), []).append((name, other))
+    return pairs
+
+
+def _parts(name: str) -> tuple[str, str, str, str]:
+    """Folder, prefix, what is left, and suffix of a name."""
+    folder, _, rest = name.rpartition("/")
+    suffix = _SUFFIX.search(rest)
+    rest = rest[: suffix.start()] if suffix else rest
+    stem = rest.removeprefix("v_")
+    return folder, rest[: len(rest) - len(stem)], stem, suffix[0] if suffix else ""
+
+
+def _core(name: str) -> str:
+    return _parts(name)[2].casefold()
+
+
+def _difference(one: str, other: str) -> str:
+    words = (
+        "the folder before the name",
+        "the prefix 'v_'",
+        "upper and lower case",
+        "the suffix of a file",
+    )
+    pairs = zip(words, _parts(one), _parts(other), strict=True)
+    return " and ".join(word for word, mine, theirs in pairs if mine != theirs)
