@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from conftest import edit_json
@@ -148,12 +149,37 @@ def test_a_finished_run_resumes_to_itself(wtal, tiny, done, out):
     assert contents(done) == before
 
 
-def test_a_half_written_line_of_metrics_is_dropped_on_resuming(wtal, tiny, done, out):
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        b'{"stream": "fl',
+        b"\0" * 4096,
+        b"\0" * 8 + b'{"stream": "flow", "iteration": 12, "loss": 1}\n',
+        b"\xff\xfe\n",
+        b"[" * 200_000 + b"\n",
+        b'{"stream": "flow"}\n',
+        b'{"stream": "flow", "iteration": "x"}\n',
+        b'{"stream": "flow", "iteration": 1, "loss": ' + b"[" * 200_000 + b"\n",
+        b"7\n",
+        b"\n",
+    ],
+)
+@pytest.mark.parametrize("where", ["front", "end"])
+def test_lines_that_are_no_metrics_are_dropped_on_resuming_and_said(wtal, tiny, done, out, spoilt, where):
     before = contents(done)
-    with (done / "metrics.jsonl").open("a") as file:
-        file.write('{"stream": "fl')
-    wtal("run", tiny, "--out", out, "--resume")
+    file = done / "metrics.jsonl"
+    good = file.read_bytes()
+    if where == "front" and not spoilt.endswith(b"\n"):
+        spoilt += b"\n"
+    file.write_bytes(spoilt + good if where == "front" else good + spoilt)
+    answer = wtal("run", tiny, "--out", out, "--resume")
+    assert (answer.code, answer.err) == (0, f"warning: {file}: lines that are no metrics are dropped: 1\n")
     assert contents(done) == before
+
+
+def test_metrics_that_cannot_be_written(wtal, tiny, out, monkeypatch):
+    monkeypatch.setattr("wtal_core.run._metrics_log", lambda run, _: run.path)
+    assert refused(wtal("train", tiny, "--out", out)) == f"{out}/seed-0: cannot write: Is a directory"
 
 
 # What is refused
@@ -226,7 +252,7 @@ def test_detections_that_are_missing_or_of_another_data_set(wtal, done):
     edit_json(file, lambda content: content["results"]["v6"][0].update(label="swim"))
     assert refused(wtal("evaluate", done)) == f"{file}: video 'v6' has unknown classes: swim"
     file.write_text("{")
-    assert refused(wtal("evaluate", done)).startswith(f"{file}: not results in ActivityNet's format: ")
+    assert refused(wtal("evaluate", done)).startswith(f"{file}: line 1, column 2: not valid JSON: ")
     file.unlink()
     assert refused(wtal("evaluate", done)) == (
         f"{file}: cannot read: No such file or directory; make it with: wtal localize"
@@ -270,6 +296,78 @@ def test_the_checkpoint_of_another_model(wtal, tiny, done):
     assert (done / "detections.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"junk", "half", "about"])
+def test_a_spoilt_checkpoint_is_named_and_what_to_do(wtal, tiny, done, out, content):
+    before = contents(done)
+    file = done / "checkpoints" / "flow.safetensors"
+    whole = file.read_bytes()
+    spoilt = {"half": whole[: len(whole) // 2], "about": whole.replace(b"iteration", b"iterazion")}.get(
+        content, content
+    )
+    file.write_bytes(spoilt)
+    for command in (("localize", done), ("run", tiny, "--out", out, "--resume")):
+        said = refused(wtal(*command))
+        assert said.startswith(f"{file}: not a checkpoint: ")
+        assert said.endswith("; delete it, and the training of its stream starts again with --resume")
+    file.unlink()
+    assert wtal("run", tiny, "--out", out, "--resume").code == 0
+    assert contents(done) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 99, b"\xff", b"[[["])
+def test_a_spoilt_experiment_of_a_run_is_one_line(wtal, tiny, done, out, content):
+    (done / "config.toml").write_bytes(content)
+    for command in (("localize", done), ("evaluate", done), ("run", tiny, "--out", out, "--resume")):
+        said = refused(wtal(*command))
+        assert said.startswith(f"{done}/config.toml: ")
+        assert "\n" not in said
+
+
+def test_what_a_killed_process_left_half_written_goes_on_resuming(wtal, tiny, done, out):
+    before = contents(done)
+    (done / ".wtal-0123456789abcdef").touch()
+    (done / "checkpoints" / ".wtal-fedcba9876543210").write_text("half")
+    (done / ".wtal-mine").write_text("mine")
+    assert wtal("run", tiny, "--out", out, "--resume").code == 0
+    assert contents(done) == before | {".wtal-mine": b"mine"}
+
+
+def test_an_evaluator_that_finds_nothing_to_score_with(wtal, tiny, done, monkeypatch):
+    import wtal_fakes
+
+    nothing = wtal_fakes.Scores(np.array([0.5]), np.array([np.nan]), np.full((1, 2), np.nan))
+    monkeypatch.setattr("wtal_core.answers.evaluation", lambda *_: None)
+    monkeypatch.setattr(wtal_fakes.Recall, "__call__", lambda *_: nothing)
+    before = contents(done)
+    said = (
+        f"{tiny.parent}/annotations.json: subset 'validation' has nothing to score with: no class has an instance that "
+    )
+    assert refused(wtal("evaluate", done)) == said + "counts"
+    assert contents(done) == before
+
+
+def test_no_detection_at_all_is_said(wtal, done):
+    edit_json(done / "detections.json", lambda content: content["results"].update({n: [] for n in ("v6", "v7", "v8")}))
+    answer = wtal("evaluate", done)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.splitlines()[-1] == "note: no video has a detection, so there is nothing that could score"
+
+
+def test_a_run_through_links_leaves_the_links(wtal, tiny, done, tmp_path):
+    """The folder, and files in it, may lie elsewhere."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("detections.json", "evaluation.json", "metrics.jsonl", "config.toml"):
+        (done / name).rename(elsewhere / name)
+        (done / name).symlink_to(elsewhere / name)
+    before = contents(done)
+    (tmp_path / "link").symlink_to(done)
+    assert wtal("localize", tmp_path / "link").code == 0
+    assert wtal("evaluate", tmp_path / "link").code == 0
+    assert contents(done) == before
+    assert all((done / name).is_symlink() for name in ("detections.json", "evaluation.json", "config.toml"))
+
+
 # Settings of a finished run
 
 
@@ -293,12 +391,33 @@ def test_localizing_again_runs_no_network(wtal, done, monkeypatch):
     assert contents(done)["detections.json"] == before["detections.json"]
 
 
-@pytest.mark.parametrize("content", [b"", b"junk", None])
+def spoil(readings, change):
+    """Change a dataset of the readings in place, so that their key still holds."""
+    with h5py.File(readings, "r+") as file:
+        change(file["v6"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"junk",
+        None,
+        lambda video: video["rgb"].pop("attention"),
+        lambda video: (video.pop("rgb"), video.create_dataset("rgb", data=3)),
+        lambda video: video["rgb/class_scores"].write_direct(np.array([np.nan, 1], np.float32)),
+        lambda video: (video["rgb"].pop("response"), video["rgb"].create_dataset("response", data=np.zeros((2, 3)))),
+        lambda video: (video["rgb"].pop("response"), video["rgb"].create_dataset("response", data=h5py.Empty("f"))),
+        lambda video: (video["rgb"].pop("response"), video["rgb"].create_dataset("response", data="x")),
+    ],
+)
 def test_readings_that_cannot_be_read_are_made_again(wtal, done, content):
     before = contents(done)
     readings = done / "readings" / "test.h5"
     if content is None:
         readings.unlink()
+    elif callable(content):
+        spoil(readings, content)
     else:
         readings.write_bytes(content)
     assert wtal("localize", done).code == 0

@@ -1,5 +1,6 @@
 """Statistics, batches, determinism, and checkpoints."""
 
+import json
 import re
 
 import naive
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from wtal_core import config, training
 from wtal_core.attention_pooling import AttentionPooling
 from wtal_core.dataset import open_dataset
-from wtal_core.errors import RunError
+from wtal_core.errors import PluginError, RunError
 from wtal_core.model import statistics
 
 # Statistics
@@ -270,3 +271,175 @@ def test_a_decoder_may_refuse_targets_before_training(fakes, wtal, tiny, tmp_pat
         assert (answer.code, answer.out) == (2, "")
         assert answer.err == "error: decoder 'attention-pooling', video 'v2' has 9 labels\n"
     assert not (tmp_path / "new").exists()
+
+
+# Modules as people write them
+
+
+class Tied(AttentionPooling):
+    """Two names for one weight, an aggregator that is held twice, buffers that share memory, and odd dtypes."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.first, self.second = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+        self.second.weight = self.first.weight
+        self.again = self.aggregator
+        self.register_buffer("whole", torch.arange(6.0))
+        self.register_buffer("part", self.whole[2:4])
+        self.register_buffer("same", self.whole)
+        self.register_buffer("turned", torch.arange(6.0).reshape(2, 3).T)
+        self.register_buffer("count", torch.tensor(0))
+        self.register_buffer("spectrum", torch.zeros(2, dtype=torch.complex64))
+        self.register_buffer("phase", torch.tensor(1j, dtype=torch.complex128))
+        self.register_buffer("halves", torch.ones(2, dtype=torch.bfloat16))
+        self.register_buffer("nothing", torch.zeros(0, 3))
+        self.register_buffer("nothing_more", torch.zeros(0, 3))
+        self.register_buffer("scratch", torch.zeros(2), persistent=False)
+        self.register_buffer("absent", None)
+
+    def loss(self, decoding, targets):
+        self.whole += 1
+        self.count += 1
+        self.spectrum += 1 + 2j
+        self.halves *= 1.5
+        terms = super().loss(decoding, targets)
+        return terms | {"tied": ((self.first(self.whole[:3]) - self.second(self.whole[3:])) ** 2).sum() / 1000}
+
+    def get_extra_state(self):
+        return self.count.clone() + 7
+
+    def set_extra_state(self, state):
+        assert state == self.count + 7 or self.count == 0
+
+
+@pytest.fixture
+def written(train, monkeypatch, tmp_path):
+    """Train a decoder of another class, to the end or until a checkpoint of some iteration."""
+
+    def do(decoder, name, *settings, until=None):
+        save = training.save_checkpoint
+
+        def save_and_stop(path, model, optimizer, iteration, classes):
+            save(path, model, optimizer, iteration, classes)
+            if iteration == until:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("wtal_core.attention_pooling.AttentionPooling", decoder)
+            patch.setattr(training, "save_checkpoint", save_and_stop)
+            return train(*settings, checkpoint=tmp_path / name)
+
+    return do
+
+
+@pytest.mark.parametrize("reached", [5, 10])
+def test_tied_modules_are_saved_once_and_resume_to_the_byte(written, tmp_path, reached):
+    whole, metrics = written(Tied, "whole")
+    with pytest.raises(KeyboardInterrupt):
+        written(Tied, "parts", until=reached)
+    resumed, rest = written(Tied, "parts")
+    assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert rest == [metric for metric in metrics if metric.iteration > reached]
+    for model in (whole, resumed):
+        decoder = model.decoder
+        assert decoder.second.weight is decoder.first.weight
+        assert decoder.again is decoder.aggregator
+        assert decoder.part.data_ptr() == decoder.whole[2:].data_ptr()
+        assert decoder.whole.tolist() == [12, 13, 14, 15, 16, 17]
+        assert decoder.part.tolist() == [14, 15]
+        assert (decoder.count, decoder.phase, decoder.spectrum[1]) == (12, 1j, 12 + 24j)
+    with safetensors.safe_open(tmp_path / "whole", framework="pt") as file:
+        names, about = set(file.keys()), json.loads(file.metadata()["wtal"])
+    assert about["tied"]["decoder.second.weight"] == "decoder.first.weight"
+    assert about["tied"]["decoder.same"] == "decoder.whole"
+    assert not {f"model.{name}" for name in about["tied"]} & names
+    assert "optimizer.decoder.first.weight.exp_avg" in names
+    assert "optimizer.decoder.second.weight.exp_avg" not in names
+    assert "model.decoder.scratch" not in names
+
+
+def dictionary(self):
+    return {"count": 3}
+
+
+class Wrapped(torch.nn.Module):
+    get_extra_state = dictionary
+
+    def set_extra_state(self, state):
+        pass
+
+
+class HoldsADictionary(AttentionPooling):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.inner = Wrapped()
+
+
+class Expanded(AttentionPooling):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.register_buffer("wide", torch.zeros(1).expand(3))
+
+
+class LosesState(AttentionPooling):
+    def get_extra_state(self):
+        return torch.zeros(2)
+
+    def set_extra_state(self, state):
+        raise KeyError("count")
+
+
+DICTIONARY = (
+    "cannot be saved: the extra state of its module {} is of type dict, and a checkpoint holds tensors only; "
+    "let get_extra_state return a tensor, or register a buffer"
+)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "said"),
+    [
+        (HoldsADictionary, DICTIONARY.format("'decoder.inner'")),
+        (Expanded, "cannot be saved and restored: RuntimeError: "),
+        (LosesState, "cannot be saved and restored: KeyError: 'count'"),
+    ],
+)
+def test_a_state_that_no_checkpoint_can_hold_is_refused_before_training(
+    fakes, wtal, tiny, tmp_path, monkeypatch, decoder, said
+):
+    monkeypatch.setattr("wtal_core.attention_pooling.AttentionPooling", decoder)
+    for command in ("validate", "train", "run"):
+        answer = wtal(command, tiny, "--out", tmp_path / "new")
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.err.startswith(f"error: decoder 'attention-pooling' of wtal-core 0.1.0 {said}")
+        assert len(answer.err.splitlines()) == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_aggregator_with_such_a_state_is_named(fakes, wtal, tiny, tmp_path, monkeypatch):
+    import wtal_fakes
+
+    monkeypatch.setattr(wtal_fakes.Mean, "get_extra_state", dictionary)
+    monkeypatch.setattr(wtal_fakes.Mean, "set_extra_state", lambda self, state: None)
+    said = DICTIONARY.format("'decoder.aggregator'")
+    answer = wtal("validate", tiny)
+    assert (answer.code, answer.err) == (2, f"error: aggregator 'maa' of wtal-fakes 1.0 {said}\n")
+
+
+class TiesLater(AttentionPooling):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.first, self.second = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+
+    def loss(self, decoding, targets):
+        self.second.weight = self.first.weight
+        return super().loss(decoding, targets)
+
+
+def test_what_is_tied_in_training_is_refused_at_the_first_checkpoint(written, tmp_path):
+    with pytest.raises(PluginError) as error:
+        written(TiesLater, "c")
+    assert str(error.value) == (
+        "decoder 'attention-pooling' of wtal-core 0.1.0 cannot be saved: it, or its aggregator, replaced or tied "
+        "parameters in training; do so when it is built"
+    )
+    assert not (tmp_path / "c").exists()

@@ -10,6 +10,7 @@ import numpy as np
 from wtal_core import answers, config
 from wtal_core.contracts import Detections, Evaluation, FloatArray
 from wtal_core.dataset import Dataset
+from wtal_core.errors import DataError
 from wtal_core.localization import Localized, VideoDetections
 from wtal_core.plugins import Registry, blaming
 
@@ -32,7 +33,7 @@ def evaluate(
         The content of evaluation.json: under "localization" and "classification" what `summarize` gives.
 
     Raises:
-        DataError: the ground truth lacks segments.
+        DataError: the ground truth lacks segments, or the evaluator finds nothing in it to score with.
         PluginError: an evaluator fails, or what it answers breaks its contract.
     """
     truth = dataset.ground_truth()
@@ -45,6 +46,13 @@ def evaluate(
             evaluation = evaluator(truth, outputs[output], dataset.classes)
             answers.evaluation(evaluation, truth, len(dataset.classes))
         content[output] = summarize(evaluation, dataset.classes)
+    if all(mean is None for mean in content["localization"]["mean_ap"]):
+        raise DataError(
+            f"{dataset.data.annotations}: subset {dataset.data.test_subset!r} has nothing to score with: no class has "
+            "an instance that counts"
+        )
+    if not any(len(found.label) for found in detections.values()):
+        content["localization"]["notes"].append("no video has a detection, so there is nothing that could score")
     return content
 
 

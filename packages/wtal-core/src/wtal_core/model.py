@@ -56,6 +56,15 @@ class StreamModel(nn.Module):
         """Decode raw features (B, T, D)."""
         return self.decoder(self.prepare(features), mask, targets)
 
+    def component_of(self, name: str) -> Component:
+        """Where an entry of the state comes from: the aggregator, or what else a decoder holds."""
+        module: object = self
+        for part in name.split("."):
+            module = getattr(module, part, None)
+            if _is_held(module):
+                return self.components["aggregator"]
+        return self.components["decoder"]
+
     @contextmanager
     def blaming(self, what: str) -> Iterator[None]:
         """As `plugins.blaming`: the aggregator where its code was running, else the decoder."""

@@ -33,17 +33,21 @@ def save_readings(path: Path, key: str, streams: Sequence[str], readings: Mappin
 def load_readings(
     path: Path, key: str, streams: Sequence[str], videos: Sequence[str]
 ) -> dict[str, list[Reading]] | None:
-    """Read them back in float64, or None where there is no such file, or a stale one."""
+    """Read them back in float64, or None where there is no such file, or a stale or a spoilt one."""
     try:
         with h5py.File(path, "r") as file:
             if file.attrs.get("key") != key:
                 return None
             return {name: [_read(file[f"{name}/{stream}"]) for stream in streams] for name in videos}
-    except (OSError, KeyError):
+    except Exception:  # HDF5 has an error of its own for each place that can be spoilt; all are made again
         return None
 
 
 def _read(group: h5py.Group) -> Reading:
     parts = (group[part][()].astype(np.float64) for part in ("attention", "response", "class_scores"))
     attention, response, class_scores = parts
+    if not (attention.ndim == 2 and response.shape == attention.shape and class_scores.shape == attention.shape[:1]):
+        raise ValueError("arrays that do not fit each other")
+    if not np.isfinite(class_scores).all():  # activations that are not finite are the proposer's to name
+        raise ValueError("scores that are not finite")
     return Reading(ActivationMaps(attention, response), class_scores)

@@ -53,4 +53,13 @@ def _mean_and_spread(values: np.ndarray[Any, np.dtype[np.float64]]) -> str:
     """The mean, and the sample standard deviation over seeds if there are several."""
     if len(values) == 1:
         return f"{values[0]:.1f}"
-    return f"{values.mean():.1f}±{values.std(ddof=1):.1f}"
+    return f"{values.mean():.1f}{_plus_minus()}{values.std(ddof=1):.1f}"
+
+
+def _plus_minus() -> str:
+    """±, or what stands for it where standard output lacks the sign."""
+    try:
+        "±".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return "+-"
+    return "±"

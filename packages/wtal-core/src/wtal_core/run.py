@@ -8,6 +8,7 @@
 - `detections.json`: intervals of the test subset, in ActivityNet's format
 - `classification.json`: video-level class scores of the test subset, in ActivityNet's format
 - `evaluation.json`: what the evaluators say of both
+- `.lock`: there while a process works here; no other one may then change the run
 """
 
 from __future__ import annotations
@@ -17,27 +18,29 @@ import importlib.metadata
 import itertools
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
-import numpy as np
 import torch
 
 from wtal_core import config, evaluation, localization
-from wtal_core.contracts import FloatArray
 from wtal_core.dataset import Dataset, content_problems, open_dataset
 from wtal_core.errors import Problems, RunError
-from wtal_core.files import write
-from wtal_core.localization import Localized, Reading, VideoDetections
+from wtal_core.files import remove, remove_leftovers, write
+from wtal_core.localization import Reading
+from wtal_core.lock import taking
 from wtal_core.model import StreamModel, build_model, torch_device
 from wtal_core.plugins import Registry, discover
 from wtal_core.progress import Advance, Progress, Silent
 from wtal_core.readings import load_readings, save_readings
 from wtal_core.rehearsal import component_problems
-from wtal_core.training import Metric, checkpoint_iteration, load_checkpoint, target_problems, train_stream
+from wtal_core.results import read_class_scores, read_detections, write_class_scores, write_detections
+from wtal_core.training import Metric, checkpoint_iteration, load_checkpoint, train_stream, training_problems
 
 SILENT = Silent()
 
@@ -77,15 +80,18 @@ def create(path: Path, experiment: config.Experiment, *, resume: bool = False) -
     """Start a run directory, or take up one that holds the same experiment.
 
     Raises:
-        RunError: the directory holds a run and `resume` is not set, or holds another experiment, or cannot be written.
+        RunError: the directory holds a run and `resume` is not set, or holds another experiment, or cannot be written,
+            or another process holds it.
         WtalError: as `prepare`.
     """
-    check_free(path, experiment, resume=resume)
-    registry, dataset = prepare(experiment)
-    if problems := list(target_problems(dataset, experiment, registry)):
-        raise Problems(problems)
-    write(path / "environment.json", _json(_environment(experiment, registry)))
-    write(path / "config.toml", config.dump(experiment))
+    with taking(path):
+        check_free(path, experiment, resume=resume)
+        registry, dataset = prepare(experiment)
+        if problems := list(training_problems(dataset, experiment, registry)):
+            raise Problems(problems)
+        remove_leftovers(path)
+        write(path / "environment.json", _json(_environment(experiment, registry)))
+        write(path / "config.toml", config.dump(experiment))
     return Run(path, experiment, registry, dataset)
 
 
@@ -113,10 +119,7 @@ def reopen(path: Path, settings: Sequence[str], section: str) -> Run:
         RunError: there is no run, or a setting belongs to another section, which the run's outputs depend on.
         WtalError: as `prepare`.
     """
-    settled = path / "config.toml"
-    if not settled.exists():
-        raise RunError(f"{path}: no run here (no config.toml); make one with: wtal train EXPERIMENT.toml")
-    before = config.load(settled)
+    before = config.load(_settled(path))
     experiment = config.configure(before, settings)
     allowed = (f"{section}.", "data.annotations", "data.features", "device")
     for key in config.differences(before, experiment):
@@ -127,6 +130,26 @@ def reopen(path: Path, settings: Sequence[str], section: str) -> Run:
     return Run(path, experiment, *prepare(experiment))
 
 
+@contextmanager
+def holding(path: Path) -> Iterator[None]:
+    """Hold the folder of an existing run for several steps, each of which would take it by itself.
+
+    Raises:
+        RunError: there is no run, or another process holds it.
+    """
+    _settled(path)
+    with taking(path):
+        yield
+
+
+def _settled(path: Path) -> Path:
+    """The experiment of an existing run."""
+    settled = path / "config.toml"
+    if not settled.exists():
+        raise RunError(f"{path}: no run here (no config.toml); make one with: wtal train EXPERIMENT.toml")
+    return settled
+
+
 def train(run: Run, progress: Progress = SILENT) -> None:
     """Train every stream's model into the run's checkpoints, or the rest of it if the run was interrupted.
 
@@ -134,19 +157,19 @@ def train(run: Run, progress: Progress = SILENT) -> None:
 
     Raises:
         Problems: features hold NaN or infinity.
-        RunError: as `train_stream`.
+        RunError: another process holds the run, a metric cannot be written, or as `train_stream`.
     """
-    _check_content(run, progress)
-    for stream in run.experiment.data.streams:
-        log = _metrics_log(run, stream)
-        advance = progress.stage(f"train {stream}", run.experiment.training.iterations)
+    with taking(run.path):
+        _check_content(run, progress)
+        for stream in run.experiment.data.streams:
+            log = _metrics_log(run, stream)
+            advance = progress.stage(f"train {stream}", run.experiment.training.iterations)
 
-        def report(metric: Metric, log: Path = log, advance: Advance = advance) -> None:
-            with log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"stream": metric.stream, "iteration": metric.iteration, **metric.terms}) + "\n")
-            advance(metric.iteration, f"loss {metric.terms['loss']:.4f}")
+            def report(metric: Metric, log: Path = log, advance: Advance = advance) -> None:
+                _log(log, metric)
+                advance(metric.iteration, f"loss {metric.terms['loss']:.4f}")
 
-        train_stream(run.dataset, stream, run.experiment, run.registry, run.checkpoint(stream), report)
+            train_stream(run.dataset, stream, run.experiment, run.registry, run.checkpoint(stream), report)
 
 
 def _check_content(run: Run, progress: Progress) -> None:
@@ -191,7 +214,7 @@ def read(run: Run, subset: Literal["training", "test"], progress: Progress = SIL
     """What the trained models say of a subset's videos, one reading per stream; computed once and kept.
 
     Raises:
-        RunError: a stream is not trained, or its training was interrupted.
+        RunError: a stream is not trained, or its training was interrupted; or another process holds the run.
     """
     videos = run.dataset.training if subset == "training" else run.dataset.test
     streams = run.experiment.data.streams
@@ -199,13 +222,14 @@ def read(run: Run, subset: Literal["training", "test"], progress: Progress = SIL
     key = _readings_key(run)
     readings = load_readings(path, key, streams, [video.name for video in videos])
     if readings is None:
-        models = load_models(run)
-        advance = progress.stage(f"read {subset} subset", len(videos))
-        done = itertools.count(1)
-        readings = localization.read_videos(
-            run.dataset, videos, models, run.experiment, run.registry, lambda name: advance(next(done), name)
-        )
-        save_readings(path, key, streams, readings)
+        with taking(run.path):
+            models = load_models(run)
+            advance = progress.stage(f"read {subset} subset", len(videos))
+            done = itertools.count(1)
+            readings = localization.read_videos(
+                run.dataset, videos, models, run.experiment, run.registry, lambda name: advance(next(done), name)
+            )
+            save_readings(path, key, streams, readings)
     return readings
 
 
@@ -215,79 +239,31 @@ def localize(run: Run, progress: Progress = SILENT) -> None:
     Raises:
         RunError: as `read`.
     """
-    videos = run.dataset.test
-    readings = read(run, "test", progress)
-    results = localization.localize(run.dataset, videos, readings, run.experiment.localization, run.registry)
-    classes = run.dataset.classes
-    write(run.path / "detections.json", _activitynet(_interval_records(results, classes)))
-    write(run.path / "classification.json", _activitynet(_score_records(results, classes)))
-    write(run.path / "config.toml", config.dump(run.experiment))
-    (run.path / "evaluation.json").unlink(missing_ok=True)
+    videos, classes = run.dataset.test, run.dataset.classes
+    with taking(run.path):
+        readings = read(run, "test", progress)
+        results = localization.localize(run.dataset, videos, readings, run.experiment.localization, run.registry)
+        write_detections(run.path / "detections.json", {n: r.detections for n, r in results.items()}, classes)
+        write_class_scores(run.path / "classification.json", {n: r.class_scores for n, r in results.items()}, classes)
+        write(run.path / "config.toml", config.dump(run.experiment))
+        remove(run.path / "evaluation.json")
 
 
 def evaluate(run: Run) -> dict[str, Any]:
     """Score the run's detections and class scores; write and return the content of evaluation.json.
 
     Raises:
-        RunError: the run has no detections yet, or they are of another data set.
+        RunError: the run has no detections yet, or they are of another data set; or another process holds the run.
         DataError: the test subset is not annotated with segments.
     """
-    detections, class_scores = read_outputs(run)
-    content = evaluation.evaluate(run.dataset, detections, class_scores, run.experiment, run.registry)
-    write(run.path / "evaluation.json", _json(content))
-    write(run.path / "config.toml", config.dump(run.experiment))
+    videos = [video.name for video in run.dataset.test]
+    with taking(run.path):
+        detections = read_detections(run.path / "detections.json", videos, run.dataset.classes)
+        class_scores = read_class_scores(run.path / "classification.json", videos, run.dataset.classes)
+        content = evaluation.evaluate(run.dataset, detections, class_scores, run.experiment, run.registry)
+        write(run.path / "evaluation.json", _json(content))
+        write(run.path / "config.toml", config.dump(run.experiment))
     return content
-
-
-def read_outputs(run: Run) -> tuple[dict[str, VideoDetections], dict[str, FloatArray]]:
-    """Read detections.json and classification.json, by video.
-
-    Raises:
-        RunError: a file is missing or malformed, or names a class that the data set lacks.
-    """
-    index = {name: i for i, name in enumerate(run.dataset.classes)}
-    detections, class_scores = {}, {}
-    for name, records in _read_results(run.path / "detections.json", _Interval, index):
-        times = np.array([record.segment for record in records], dtype=np.float64).reshape(-1, 2)
-        labels = np.array([index[record.label] for record in records], dtype=np.int64)
-        scores = np.array([record.score for record in records], dtype=np.float64)
-        detections[name] = VideoDetections(labels, times[:, 0], times[:, 1], scores)
-    for name, scored in _read_results(run.path / "classification.json", _Score, index):
-        class_scores[name] = np.zeros(len(index))
-        for record in scored:
-            class_scores[name][index[record.label]] = record.score
-    return detections, class_scores
-
-
-class _Score(msgspec.Struct):
-    label: str
-    score: float
-
-
-class _Interval(_Score):
-    segment: tuple[float, float]
-
-
-_Record = TypeVar("_Record", bound=_Score)
-
-
-class _Results(msgspec.Struct, Generic[_Record]):
-    results: dict[str, list[_Record]]
-
-
-def _read_results(path: Path, kind: type[_Record], index: Mapping[str, int]) -> Iterator[tuple[str, list[_Record]]]:
-    results: dict[str, list[_Record]]
-    try:
-        results = msgspec.json.decode(path.read_bytes(), type=_Results[kind]).results  # type: ignore[valid-type]
-    except OSError as error:
-        raise RunError(f"{path}: cannot read: {error.strerror}; make it with: wtal localize") from error
-    except msgspec.DecodeError as error:
-        raise RunError(f"{path}: not results in ActivityNet's format: {error}") from error
-    for name, records in results.items():
-        unknown = {record.label for record in records} - index.keys()
-        if unknown:
-            raise RunError(f"{path}: video {name!r} has unknown classes: {', '.join(sorted(unknown))}")
-        yield name, records
 
 
 def _readings_key(run: Run) -> str:
@@ -304,44 +280,49 @@ def _readings_key(run: Run) -> str:
     return digest.hexdigest()
 
 
+class _Logged(msgspec.Struct):
+    """What a line of metrics.jsonl must say; the loss terms beside it are the decoder's."""
+
+    stream: str
+    iteration: int
+
+
+def _log(path: Path, metric: Metric) -> None:
+    line = json.dumps({"stream": metric.stream, "iteration": metric.iteration, **metric.terms}) + "\n"
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line)
+    except OSError as error:
+        raise RunError(f"{path}: cannot write: {error.strerror or error}") from error
+
+
 def _metrics_log(run: Run, stream: str) -> Path:
-    """The metrics file, without this stream's lines beyond its checkpoint, which will be computed again."""
+    """The metrics file, without this stream's lines beyond its checkpoint, which will be computed again.
+
+    Nor does it keep what is no line of metrics: a killed process leaves half of one, a power cut leaves NULs.
+    """
     path = run.path / "metrics.jsonl"
     checkpoint = run.checkpoint(stream)
     reached = checkpoint_iteration(checkpoint) if checkpoint.exists() else 0
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    kept = []
+    kept, spoilt = [], 0
+    try:
+        lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    except OSError as error:
+        raise RunError(f"{path}: cannot read: {error.strerror or error}") from error
     for line in lines:
-        if not line.endswith("\n"):
-            break  # a process that was killed left it half written
-        record = msgspec.json.decode(line)
-        if record["stream"] != stream or record["iteration"] <= reached:
+        try:
+            if not line.endswith(b"\n"):
+                raise ValueError("half a line")
+            record = msgspec.json.decode(line, type=_Logged)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            spoilt += 1
+            continue
+        if record.stream != stream or record.iteration <= reached:
             kept.append(line)
-    write(path, "".join(kept))
+    if spoilt:
+        warnings.warn(f"{path}: lines that are no metrics are dropped: {spoilt}", stacklevel=2)
+    write(path, b"".join(kept))
     return path
-
-
-def _interval_records(results: Mapping[str, Localized], classes: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    return {
-        name: [
-            {"label": classes[label], "segment": [start, end], "score": score}
-            for label, start, end, score in zip(*(field.tolist() for field in result.detections), strict=True)
-        ]
-        for name, result in results.items()
-    }
-
-
-def _score_records(results: Mapping[str, Localized], classes: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    return {
-        name: [
-            {"label": label, "score": score} for label, score in zip(classes, result.class_scores.tolist(), strict=True)
-        ]
-        for name, result in results.items()
-    }
-
-
-def _activitynet(results: Mapping[str, Any]) -> str:
-    return _json({"version": "VERSION 1.3", "results": results, "external_data": {}})
 
 
 def _json(content: Any) -> str:

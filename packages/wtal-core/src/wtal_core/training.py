@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import safetensors.torch
 import torch
@@ -129,16 +130,89 @@ def batch_indices(seed: int, videos: int, batch_size: int, iteration: int) -> In
 def save_checkpoint(
     path: Path, model: StreamModel, optimizer: torch.optim.Optimizer, iteration: int, classes: Sequence[str]
 ) -> None:
-    """Write the model's and the optimiser's tensors, the iteration, and what the outputs mean, as safetensors."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    """Write the model's and the optimiser's tensors, the iteration, and what the outputs mean, as safetensors.
+
+    A tensor that has several names (tied weights, a module that is held twice) is written once, under the first. What a
+    module does not count as its state, a buffer with `persistent=False`, is not written.
+
+    Raises:
+        PluginError: a component's state is not all tensors, or its parameters are no longer those that are trained.
+        RunError: the file cannot be written.
+    """
+    tensors, tied = model_tensors(model)
+    tensors = {f"model.{name}": tensor for name, tensor in tensors.items()}
     names = [name for name, _ in model.named_parameters()]
+    if list(map(id, model.parameters())) != list(map(id, optimizer.param_groups[0]["params"])):
+        raise PluginError(
+            f"{model.components['decoder']} cannot be saved: it, or its aggregator, replaced or tied parameters in "
+            "training; do so when it is built"
+        )
     for number, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{names[number]}.{key}": value for key, value in state.items()}
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    # One entry, because safetensors writes several in any order, and equal checkpoints must be equal to the byte.
-    about = json.dumps({"iteration": iteration, "classes": list(classes)})
+        tensors |= {f"optimizer.{names[number]}.{key}": _plain(value) for key, value in state.items()}
+    about: dict[str, Any] = {"iteration": iteration, "classes": list(classes)}
+    if tied:
+        about["tied"] = tied
     with replacing(path) as temporary:
-        safetensors.torch.save_file(contiguous, temporary, metadata={"wtal": about})
+        # One entry, because safetensors writes several in any order, and equal checkpoints must be equal to the byte.
+        safetensors.torch.save_file(tensors, temporary, metadata={"wtal": json.dumps(about)})
+
+
+def model_tensors(model: StreamModel) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a model's state, each once and with memory of its own, and the first name of each further name.
+
+    Raises:
+        PluginError: a module's extra state is not a tensor; what else there is could only be pickled.
+    """
+    tensors: dict[str, Tensor] = {}
+    tied: dict[str, str] = {}
+    first: dict[tuple[object, ...], str] = {}
+    for name, tensor in model.state_dict().items():
+        if not isinstance(tensor, Tensor):
+            module = name.rpartition(".")[0]
+            raise PluginError(
+                f"{model.component_of(name)} cannot be saved: the extra state of its module {module!r} is of type "
+                f"{type(tensor).__name__}, and a checkpoint holds tensors only; let get_extra_state return a tensor, "
+                "or register a buffer"
+            )
+        place = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        if tensor.numel() and first.setdefault(place, name) != name:
+            tied[name] = first[place]
+        else:
+            tensors[name] = _plain(tensor)
+    return tensors, tied
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """A copy that safetensors can write: in order, on the CPU, complex numbers as pairs."""
+    tensor = tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
+def _restored(tensor: Tensor, like: Tensor) -> Tensor:
+    """What `_plain` was given, where that was like another tensor."""
+    return torch.view_as_complex(tensor) if like.is_complex() and tensor.shape == (*like.shape, 2) else tensor
+
+
+def load_model_tensors(model: StreamModel, tensors: Mapping[str, Tensor], tied: Mapping[str, str]) -> None:
+    """Put what `model_tensors` gave into a model of the same kind.
+
+    Raises:
+        RuntimeError: names or shapes differ.
+    """
+    state = model.state_dict()
+    given = {**tensors, **{name: tensors[origin] for name, origin in tied.items() if origin in tensors}}
+    model.load_state_dict({name: _restored(t, state[name]) if name in state else t for name, t in given.items()})
+
+
+class _About(msgspec.Struct):
+    """What a checkpoint says beside its tensors."""
+
+    iteration: int
+    classes: list[str]
+    tied: dict[str, str] = {}  #: further names of a tensor, and the one that it is stored under
+
+
+_DELETE = "delete it, and the training of its stream starts again with --resume"
 
 
 def checkpoint_iteration(path: Path) -> int:
@@ -147,17 +221,15 @@ def checkpoint_iteration(path: Path) -> int:
     Raises:
         RunError: the file is no checkpoint.
     """
-    return int(_about(path)["iteration"])
+    return _about(path).iteration
 
 
-def _about(path: Path) -> dict[str, Any]:
-    """A checkpoint's iteration and classes."""
+def _about(path: Path) -> _About:
     try:
         with safe_open(path, framework="pt") as file:
-            about: dict[str, Any] = json.loads(file.metadata()["wtal"])
-    except (OSError, SafetensorError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: not a checkpoint: {one_line(error)}") from error
-    return about
+            return msgspec.json.decode(file.metadata()["wtal"], type=_About)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError, msgspec.DecodeError) as error:
+        raise RunError(f"{path}: not a checkpoint: {one_line(error)}; {_DELETE}") from error
 
 
 def load_checkpoint(
@@ -167,42 +239,64 @@ def load_checkpoint(
 
     Raises:
         RunError: the file is unreadable, was trained for other classes, or holds other tensors than the model.
+        PluginError: a component fails on its own state.
     """
     about = _about(path)
-    trained = about["classes"]
-    if trained != list(classes):
+    if about.classes != list(classes):
         raise RunError(
-            f"{path}: trained for the classes {', '.join(trained)}, but the data set now has {', '.join(classes)}; "
-            "set data.classes to the former"
+            f"{path}: trained for the classes {', '.join(about.classes)}, but the data set now has "
+            f"{', '.join(classes)}; set data.classes to the former"
         )
-    tensors = safetensors.torch.load_file(path)
     try:
-        model.load_state_dict(
-            {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
-        )
-    except RuntimeError as error:
-        raise RunError(f"{path}: not a checkpoint of this experiment's model: {one_line(error)}") from error
-    if optimizer is not None:
-        names = [name for name, _ in model.named_parameters()]
-        state = {
-            number: {
-                key.removeprefix(f"optimizer.{name}."): tensor
-                for key, tensor in tensors.items()
-                if key.startswith(f"optimizer.{name}.")
-            }
-            for number, name in enumerate(names)
-        }
-        optimizer.load_state_dict(
-            {"state": {n: s for n, s in state.items() if s}, "param_groups": optimizer.state_dict()["param_groups"]}
-        )
-    return int(about["iteration"])
+        tensors = safetensors.torch.load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path}: not a checkpoint: {one_line(error)}; {_DELETE}") from error
+    parts = {
+        part: {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
+        for part in ("model.", "optimizer.")
+    }
+    with model.blaming(f"fails on the checkpoint {path}"):
+        try:
+            load_model_tensors(model, parts["model."], about.tied)
+            if optimizer is not None:
+                _load_optimizer(optimizer, model, parts["optimizer."])
+        except RuntimeError as error:
+            raise RunError(
+                f"{path}: not a checkpoint of this experiment's model: {one_line(error)}; {_DELETE}"
+            ) from error
+    return about.iteration
 
 
-def target_problems(dataset: Dataset, experiment: config.Experiment, registry: Registry) -> Iterator[WtalError]:
-    """Yield what the decoder has against the training subset's labels and counts, if it says so before training."""
-    name, _ = config.component(experiment.model.decoder)
+def _load_optimizer(optimizer: torch.optim.Optimizer, model: StreamModel, tensors: Mapping[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    numbers = {name: (number, parameter) for number, (name, parameter) in enumerate(model.named_parameters())}
+    for entry, tensor in tensors.items():
+        name, _, key = entry.rpartition(".")
+        if name not in numbers:
+            raise RuntimeError(f"optimiser state of a parameter {name!r}, which the model lacks")
+        number, parameter = numbers[name]
+        value = _restored(tensor, parameter)
+        if value.dim() and value.shape != parameter.shape:
+            raise RuntimeError(f"{key} of {name!r} has shape {tuple(value.shape)}, not {tuple(parameter.shape)}")
+        state.setdefault(number, {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def training_problems(dataset: Dataset, experiment: config.Experiment, registry: Registry) -> Iterator[WtalError]:
+    """Yield what training would stumble over: a state that no checkpoint can hold, targets that the decoder refuses."""
     width = dataset.feature_dims[dataset.data.streams[0]]  # not any: a decoder may be particular about it
     model = build_model(experiment, registry, width, len(dataset.classes), videos=())
+    try:
+        with model.blaming("cannot be saved and restored"):
+            tensors, tied = model_tensors(model)
+            load_model_tensors(model, safetensors.torch.load(safetensors.torch.save(tensors)), tied)
+    except PluginError as error:
+        yield error
+    yield from _target_problems(model, dataset, config.component(experiment.model.decoder)[0])
+
+
+def _target_problems(model: StreamModel, dataset: Dataset, name: str) -> Iterator[WtalError]:
+    """What the decoder of this name has against the training subset's labels and counts, if it says so."""
     check = getattr(model.decoder, "check_targets", None)
     if check is None:
         return

@@ -11,7 +11,7 @@ from wtal_core.files import check_writable
 from wtal_core.model import torch_device
 from wtal_core.plugins import discover
 from wtal_core.rehearsal import component_problems
-from wtal_core.training import target_problems
+from wtal_core.training import training_problems
 
 
 def validate(path: Path, settings: list[str], out: Path) -> tuple[Dataset | None, list[WtalError]]:
@@ -42,8 +42,8 @@ def validate(path: Path, settings: list[str], out: Path) -> tuple[Dataset | None
     except WtalError as error:
         problems.append(error)
     if opened is not None:
-        if not problems:  # a decoder that can be built, and a data set whose labels are known
-            problems += target_problems(opened, experiment, registry)
+        if not problems:  # components that can be built, and a data set whose labels are known
+            problems += training_problems(opened, experiment, registry)
         problems += dataset.segment_problems(opened)
         problems += dataset.content_problems(opened)
     return opened, problems

@@ -11,6 +11,7 @@ from typing import Annotated, TextIO
 import typer
 
 from wtal_core.cli import demo, describe, evaluate, localize, new_plugin, plugins, run, sweep, train, validate
+from wtal_core.cli.output import unfailing
 from wtal_core.errors import WtalError, one_line
 
 app = typer.Typer(
@@ -28,7 +29,8 @@ def wtal(
 ) -> None:
     """Find out when actions happen in videos, from labels that only say what happens.
 
-    Start with `wtal demo`. Exit codes: 0 done, 1 a bug in wtal or a plugin, 2 something for you to mend.
+    Start with `wtal demo`. Exit codes: 0 done, 1 a bug in wtal or a plugin, 2 something for you to mend. What cannot be
+    printed, because a reader went away or a disk is full, changes none of them.
     """
 
 
@@ -40,15 +42,16 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; an error that the user can mend is one message and exit code 2."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
-    try:
-        with plain_warnings():
-            app([argument for argument in arguments if argument != "--debug"], prog_name="wtal")
-    except WtalError as error:
-        if debug:
-            raise
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        sys.exit(2)
+    with unfailing():
+        try:
+            with plain_warnings():
+                app([argument for argument in arguments if argument != "--debug"], prog_name="wtal")
+        except WtalError as error:
+            if debug:
+                raise
+            for line in str(error).splitlines():
+                print(f"error: {line}", file=sys.stderr)
+            sys.exit(2)
 
 
 @contextmanager

@@ -25,15 +25,16 @@ def command(
     from wtal_core.demo import write_demo
     from wtal_core.demo.comparison import compare
     from wtal_core.errors import RunError
+    from wtal_core.lock import taking
     from wtal_core.progress import bars
     from wtal_core.report import print_evaluations
 
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out}: not an empty folder; choose another --out")
     folder = out or Path(tempfile.mkdtemp(prefix="wtal-demo-"))
-    experiments = write_demo(folder)
-    print(f"{folder}: 160 sessions of 10 people; 7 people train, 3 others are evaluated")
-    with bars() as progress:
+    with taking(folder), bars() as progress:
+        experiments = write_demo(folder)
+        print(f"{folder}: 160 sessions of 10 people; 7 people train, 3 others are evaluated")
         rows = compare(experiments, range(seeds), progress)
     print_evaluations(rows)
     print(

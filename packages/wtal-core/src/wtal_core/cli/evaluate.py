@@ -13,5 +13,6 @@ def command(run: RunDirectory, settings: Settings = None) -> None:
     from wtal_core import run as runs
     from wtal_core.report import print_evaluations
 
-    opened = runs.reopen(run, settings or [], section="evaluation")
-    print_evaluations({str(run): [runs.evaluate(opened)]})
+    with runs.holding(run):
+        content = runs.evaluate(runs.reopen(run, settings or [], section="evaluation"))
+    print_evaluations({str(run): [content]})

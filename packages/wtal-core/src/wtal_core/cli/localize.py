@@ -16,7 +16,6 @@ def command(run: RunDirectory, settings: Settings = None) -> None:
     from wtal_core import run as runs
     from wtal_core.progress import bars
 
-    opened = runs.reopen(run, settings or [], section="localization")
-    with bars() as progress:
-        runs.localize(opened, progress)
+    with runs.holding(run), bars() as progress:
+        runs.localize(runs.reopen(run, settings or [], section="localization"), progress)
     print(f"{run / 'detections.json'}: written; next: wtal evaluate {run}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,14 +26,15 @@ def command(
     from wtal_core.report import print_evaluations
 
     contents = []
-    for path, seeded in planned(experiment, settings, seeds, out, resume):
-        run = runs.create(path, seeded, resume=resume)
-        run.dataset.ground_truth()  # fails before training if there is nothing to evaluate with
-        with bars() as progress, resumable():
-            runs.train(run, progress)
-            runs.localize(run, progress)
-        contents.append(runs.evaluate(run))
-        print(f"{path}: done")
+    with planned(experiment, settings, seeds, out, resume) as plan:
+        for path, seeded in plan:
+            run = runs.create(path, seeded, resume=resume)
+            run.dataset.ground_truth()  # fails before training if there is nothing to evaluate with
+            with bars() as progress, resumable():
+                runs.train(run, progress)
+                runs.localize(run, progress)
+            contents.append(runs.evaluate(run))
+            print(f"{path}: done")
     print_evaluations({experiment.stem: contents})
 
 
@@ -52,14 +53,16 @@ def run_folder(file: Path, out: Path | None) -> Path:
     return out or Path("runs") / file.stem
 
 
+@contextmanager
 def planned(
     file: Path, settings: list[str] | None, seeds: str | None, out: Path | None, resume: bool
-) -> "list[tuple[Path, Experiment]]":  # noqa: UP037 - typer evaluates the others, not this one
-    """The run directory and the experiment of each seed; all directories are looked at before the first one is used."""
+) -> "Iterator[list[tuple[Path, Experiment]]]":  # noqa: UP037 - typer evaluates the others, not this one
+    """The run directory and the experiment of each seed; all directories are held from before the first one is used."""
     import msgspec
 
     from wtal_core import config
     from wtal_core.errors import ConfigError
+    from wtal_core.lock import taking
     from wtal_core.run import check_free
 
     experiment = config.load(file, settings or [])
@@ -71,6 +74,8 @@ def planned(
         raise ConfigError(f"--seeds {seeds}: seeds must be different numbers, none below 0")
     folder = run_folder(file, out)
     plan = [(folder / f"seed-{seed}", msgspec.structs.replace(experiment, seed=seed)) for seed in numbers]
-    for path, seeded in plan:
-        check_free(path, seeded, resume=resume)
-    return plan
+    with ExitStack() as held:
+        for path, seeded in plan:
+            check_free(path, seeded, resume=resume)
+            held.enter_context(taking(path))
+        yield plan

@@ -16,8 +16,9 @@ def command(
     from wtal_core import run as runs
     from wtal_core.progress import bars
 
-    for path, seeded in planned(experiment, settings, seeds, out, resume):
-        run = runs.create(path, seeded, resume=resume)
-        with bars() as progress, resumable():
-            runs.train(run, progress)
-        print(f"{path}: trained {', '.join(run.experiment.data.streams)}; next: wtal localize {path}")
+    with planned(experiment, settings, seeds, out, resume) as plan:
+        for path, seeded in plan:
+            run = runs.create(path, seeded, resume=resume)
+            with bars() as progress, resumable():
+                runs.train(run, progress)
+            print(f"{path}: trained {', '.join(run.experiment.data.streams)}; next: wtal localize {path}")

@@ -16,6 +16,7 @@ from wtal_core import config, evaluation, localization, run
 from wtal_core.demo import METHODS
 from wtal_core.demo.bounds import chance, supervised
 from wtal_core.localization import Reading
+from wtal_core.lock import taking
 from wtal_core.progress import Progress
 
 
@@ -59,10 +60,11 @@ def _row(name: str, file: Path, seed: int) -> dict[str, Any]:
 
 
 def _weakly_supervised(path: Path, experiment: config.Experiment) -> dict[str, Any]:
-    opened = run.create(path, experiment)
-    run.train(opened)
-    run.localize(opened)
-    return run.evaluate(opened)
+    with taking(path):
+        opened = run.create(path, experiment)
+        run.train(opened)
+        run.localize(opened)
+        return run.evaluate(opened)
 
 
 def _bound(name: str, experiment: config.Experiment) -> dict[str, Any]:

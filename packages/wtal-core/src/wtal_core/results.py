@@ -1,0 +1,172 @@
+"""Detections and class scores on disk, in ActivityNet's format: written, and read back against a data set.
+
+What is read back may have been made elsewhere, so every value is looked at: a score that comes twice or not at all
+would change figures in silence.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from wtal_core.contracts import Detections, FloatArray
+from wtal_core.errors import RunError
+from wtal_core.files import write
+from wtal_core.localization import VideoDetections
+from wtal_core.text import read_json
+
+_AGAIN = "make it again with: wtal localize"
+
+
+def write_detections(path: Path, detections: Mapping[str, Detections], classes: Sequence[str]) -> None:
+    """Write every video's intervals, in the order in which they come.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    results = {
+        name: [
+            {"label": classes[label], "segment": [start, end], "score": score}
+            for label, start, end, score in zip(
+                found.label.tolist(), found.start.tolist(), found.end.tolist(), found.score.tolist(), strict=True
+            )
+        ]
+        for name, found in detections.items()
+    }
+    _write(path, results)
+
+
+def write_class_scores(path: Path, scores: Mapping[str, FloatArray], classes: Sequence[str]) -> None:
+    """Write every video's score of every class, shape (C,).
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    results = {
+        name: [{"label": label, "score": score} for label, score in zip(classes, values.tolist(), strict=True)]
+        for name, values in scores.items()
+    }
+    _write(path, results)
+
+
+def read_detections(path: Path, videos: Sequence[str], classes: Sequence[str]) -> dict[str, VideoDetections]:
+    """The intervals of each of the videos; none where the file has no entry, which is said in a warning.
+
+    Raises:
+        RunError: the file is missing or malformed, has no video of these, or an unknown class.
+    """
+    index = {name: i for i, name in enumerate(classes)}
+    none = np.zeros(0)
+    detections = {name: VideoDetections(none.astype(np.int64), none, none, none) for name in videos}
+    missing = dict.fromkeys(videos)
+    for name, records in _read(path, _Interval, videos, index):
+        times = np.array([record.segment for record in records], dtype=np.float64).reshape(-1, 2)
+        for number in np.flatnonzero(~(np.isfinite(times).all(axis=1) & (times[:, 0] <= times[:, 1])))[:1]:
+            start, end = times[number]
+            raise RunError(
+                f"{path}: video {name!r}, [{number}].segment: expected start <= end in seconds, got "
+                f"[{start:g}, {end:g}]; {_AGAIN}"
+            )
+        labels = np.array([index[record.label] for record in records], dtype=np.int64)
+        scores = np.array([record.score for record in records], dtype=np.float64)
+        detections[name] = VideoDetections(labels, times[:, 0], times[:, 1], scores)
+        del missing[name]
+    if missing:
+        warnings.warn(
+            f"{path}: {len(missing)} of {len(videos)} videos of the test subset have no entry, such as "
+            f"{next(iter(missing))!r}; they count as videos without detections",
+            stacklevel=2,
+        )
+    return detections
+
+
+def read_class_scores(path: Path, videos: Sequence[str], classes: Sequence[str]) -> dict[str, FloatArray]:
+    """The scores (C,) of each of the videos.
+
+    Raises:
+        RunError: the file is missing or malformed, or a video has not exactly one score of each class.
+    """
+    index = {name: i for i, name in enumerate(classes)}
+    scores: dict[str, FloatArray] = {}
+    for name, records in _read(path, _Score, videos, index):
+        labels = [record.label for record in records]
+        counts = Counter(labels)
+        for label in classes:
+            if counts[label] != 1:
+                raise RunError(
+                    f"{path}: video {name!r} has {counts[label]} scores of class {label!r}, not one; {_AGAIN}"
+                )
+        scores[name] = np.zeros(len(index))
+        scores[name][[index[label] for label in labels]] = [record.score for record in records]
+    for name in videos:
+        if name not in scores:
+            raise RunError(f"{path}: video {name!r} of the test subset has no entry; {_AGAIN}")
+    return scores
+
+
+class _Score(msgspec.Struct):
+    label: str
+    score: float
+
+
+class _Interval(_Score):
+    segment: tuple[float, float]
+
+
+_Record = TypeVar("_Record", bound=_Score)
+
+
+def _read(
+    path: Path, kind: type[_Record], videos: Sequence[str], index: Mapping[str, int]
+) -> Iterator[tuple[str, list[_Record]]]:
+    """The records of each of the videos that has an entry."""
+    try:
+        content = read_json(path, RunError)
+    except OSError as error:
+        raise RunError(f"{path}: cannot read: {error.strerror or error}; make it with: wtal localize") from error
+    except RunError as error:
+        raise RunError(f"{error}; {_AGAIN}") from error
+    results = content.get("results") if isinstance(content, dict) else None
+    if not isinstance(results, dict):
+        raise RunError(f"{path}: not results in ActivityNet's format: no object under the key 'results'; {_AGAIN}")
+    wanted = set(videos)
+    others = [name for name in results if name not in wanted]
+    if len(others) == len(results):
+        raise RunError(f"{path}: no video of the test subset has an entry; {_AGAIN}")
+    if others:
+        warnings.warn(
+            f"{path}: {len(others)} videos are not of the test subset, such as {others[0]!r}, and are not scored",
+            stacklevel=3,
+        )
+    for name in results:
+        if name not in wanted:
+            continue
+        records: list[_Record]
+        try:
+            records = msgspec.convert(results[name], list[kind])  # type: ignore[valid-type]
+        except msgspec.ValidationError as error:
+            text, _, where = str(error).partition(" - at `$")
+            place = f"video {name!r}, {where.rstrip('`')}" if where else f"video {name!r}"
+            raise RunError(f"{path}: {place}: {text}; {_AGAIN}") from error
+        unknown = {record.label for record in records} - index.keys()
+        if unknown:
+            raise RunError(f"{path}: video {name!r} has unknown classes: {', '.join(sorted(unknown))}")
+        for number, record in enumerate(records):
+            if not math.isfinite(record.score):
+                raise RunError(
+                    f"{path}: video {name!r}, [{number}].score: expected a finite number, got {record.score}; {_AGAIN}"
+                )
+        yield name, records
+
+
+def _write(path: Path, results: Mapping[str, Any]) -> None:
+    content = {"version": "VERSION 1.3", "results": results, "external_data": {}}
+    write(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
