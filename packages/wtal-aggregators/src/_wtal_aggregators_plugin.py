@@ -8,7 +8,6 @@ from wtal_core import hookimpl
 @hookimpl
 def wtal_aggregators() -> Mapping[str, str]:
     return {
-        "class-softmax": "wtal_aggregators:ClassSoftmax",
         "dropout": "wtal_aggregators:Dropout",
         "maa": "wtal_aggregators:MarginalizedAverage",
         "maa-reference": "wtal_aggregators.reference:MarginalizedAverageReference",

@@ -11,7 +11,6 @@ classes are in normal form from here on (`names`). An instance labelled `Ambiguo
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +44,16 @@ class Video:
         return frozenset(instance.label for instance in self.instances) - {AMBIGUOUS}
 
 
-def read_annotations(path: Path, exclude: Collection[str] = ()) -> dict[str, Video]:
+def read_annotations(
+    path: Path, exclude: Collection[str] = (), subsets: Collection[str] | None = None
+) -> dict[str, Video]:
     """Read the videos of an annotation file, in the order of the file, but for those to `exclude`.
+
+    Args:
+        path: the file.
+        exclude: names of videos to leave out.
+        subsets: which ones are wanted, as `select_subset`; all by default. What the videos of others hold need not be
+            complete, and is not read.
 
     Raises:
         DataError: the file cannot be read or is no JSON, or has a key twice.
@@ -62,6 +69,7 @@ def read_annotations(path: Path, exclude: Collection[str] = ()) -> dict[str, Vid
             f"{path}: no object under the key 'database'; is this an annotation file in ActivityNet's format?"
         )
     excluded = {normal(name): name for name in exclude}
+    wanted = None if subsets is None else {name for subset in subsets for name in _alike(subset, _subsets(database))}
     videos: dict[str, Video] = {}
     spelt: dict[str, str] = {}  # the names as the file has them
     problems: list[WtalError] = []
@@ -79,7 +87,7 @@ def read_annotations(path: Path, exclude: Collection[str] = ()) -> dict[str, Vid
         if name in excluded:
             continue
         try:
-            videos[name] = _video(name, entry)
+            videos[name] = _video(name, entry, wanted)
         except ValueError as error:
             problems.append(DataError(f"{path}: video {given!r}: {error}"))
     unknown = [given for name, given in excluded.items() if name not in spelt]
@@ -95,14 +103,24 @@ def select_subset(videos: Mapping[str, Video], subset: str, path: Path) -> list[
     Raises:
         DataError: no video is in the subset, or several differ in case; the message lists the subsets that exist.
     """
-    wanted = normal(subset)
-    sizes = Counter(video.subset for video in videos.values())
-    alike = [wanted] if wanted in sizes else [name for name in sorted(sizes) if name.casefold() == wanted.casefold()]
+    present = {video.subset for video in videos.values()}
+    alike = _alike(subset, present)
     if not alike:
-        raise DataError(f"{path}: no video in subset {subset!r}; {did_you_mean(wanted, list(sizes))}")
+        raise DataError(f"{path}: no video in subset {subset!r}; {did_you_mean(normal(subset), list(present))}")
     if len(alike) > 1:
         raise DataError(f"{path}: subset {subset!r} may be {' or '.join(map(repr, alike))}; name it as the file does")
     return sorted((video for video in videos.values() if video.subset == alike[0]), key=lambda video: video.name)
+
+
+def _alike(subset: str, present: Collection[str]) -> list[str]:
+    """The subset of this name, else all that differ from it in case."""
+    name = normal(subset)
+    return [name] if name in present else sorted(other for other in present if other.casefold() == name.casefold())
+
+
+def _subsets(database: Mapping[str, Any]) -> set[str]:
+    subsets = (entry.get("subset") for entry in database.values() if isinstance(entry, dict))
+    return {normal(subset) for subset in subsets if isinstance(subset, str)}
 
 
 def _unknown_exclusions(path: Path, unknown: list[str], names: list[str]) -> Iterator[WtalError]:
@@ -119,17 +137,20 @@ def _unknown_exclusions(path: Path, unknown: list[str], names: list[str]) -> Ite
     )
 
 
-def _video(name: str, entry: Any) -> Video:
+def _video(name: str, entry: Any, wanted: Collection[str] | None) -> Video:
     if not isinstance(entry, dict):
         raise ValueError(f"expected an object, got {type(entry).__name__}")
+    subset = entry.get("subset")
+    if not isinstance(subset, str):
+        raise ValueError(f"key 'subset' must be a string, got {_shown(subset)}")
+    subset = normal(subset)
+    if wanted is not None and subset not in wanted:
+        return Video(name, subset, None, ())
     if misplaced(name):
         raise ValueError(
             "features are looked for by this name, so it must be a path within a folder: without '.', '..', an empty "
             "part or a control character; rename the video"
         )
-    subset = entry.get("subset")
-    if not isinstance(subset, str):
-        raise ValueError(f"key 'subset' must be a string, got {_shown(subset)}")
     duration = entry.get("duration", entry.get("duration_second"))
     if duration is not None:
         duration = _number(duration, "duration")
@@ -138,9 +159,7 @@ def _video(name: str, entry: Any) -> Video:
     annotations = entry.get("annotations", [])
     if not isinstance(annotations, list):
         raise ValueError(f"key 'annotations' must be an array, got {type(annotations).__name__}")
-    return Video(
-        name, normal(subset), duration, tuple(_instance(i, item, duration) for i, item in enumerate(annotations))
-    )
+    return Video(name, subset, duration, tuple(_instance(i, item, duration) for i, item in enumerate(annotations)))
 
 
 def _instance(index: int, item: Any, duration: float | None) -> Instance:
@@ -165,7 +184,7 @@ def _number(value: Any, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"key '{key}' must be a number, got {_shown(value)}")
     try:
-        number = float(value)
+        number = float("" if isinstance(value, str) and "_" in value else value)  # `1_0` is ten in Python alone
     except ValueError:
         raise ValueError(f"key '{key}' must be a number, got {_shown(value)}") from None
     if not math.isfinite(number):
