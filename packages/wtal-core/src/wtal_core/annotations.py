@@ -18,7 +18,7 @@ from typing import Any
 
 from wtal_core.errors import TOLD, DataError, Problems, WtalError, abridged, did_you_mean, nearest
 from wtal_core.names import AMBIGUOUS, misplaced, normal
-from wtal_core.text import read_json
+from wtal_core.text import constant_in, read_json
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,8 @@ def read_annotations(
     problems = [*_unknown_exclusions(path, unknown, list(spelt)), *abridged(problems, f"malformed entries of {path}")]
     if problems:
         raise Problems(problems)
+    if (place := constant_in(content)) is not None:  # nowhere that is read, but such a file is read by few others
+        raise DataError(f"{path}: {place} is NaN or an infinity, which JSON does not have; give a number or null")
     return videos
 
 
