@@ -86,7 +86,7 @@ class Constant(float):
 
 
 def constant_in(value: Any) -> str | None:
-    """The place of the first `Constant` in a decoded JSON file, such as `['database']['v']['fps']`; None without one."""
+    """The place of the first `Constant` in decoded JSON, such as `['database']['v']['fps']`; None without one."""
     if isinstance(value, Constant):
         return ""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
