@@ -18,7 +18,7 @@ from typing import Any
 
 from wtal_core.errors import TOLD, DataError, Problems, WtalError, abridged, did_you_mean, nearest
 from wtal_core.names import AMBIGUOUS, misplaced, normal
-from wtal_core.text import constant_in, read_json
+from wtal_core.text import Constant, constant_in, read_json
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def read_annotations(
         Problems: entries are malformed; they are listed, each with file, video and key.
     """
     try:
-        content = read_json(path)
+        content = read_json(path, constant=Constant)
     except OSError as error:
         raise DataError(f"{path}: cannot read annotations: {error.strerror}") from error
     database = content.get("database") if isinstance(content, dict) else None
