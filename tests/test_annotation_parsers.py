@@ -20,7 +20,7 @@ NOBODY_KNOWS = ""
 
 
 def core(path: Path, subset: str) -> Dataset:
-    videos = read_videos(open_reader(discover(), "annotation reader", "activitynet", path), path)
+    videos = read_videos(open_reader(discover(), "annotation reader", "activitynet", path), path, subsets=[subset])
     test = tuple(select_subset(videos, subset, path))
     classes = tuple(sorted(set().union(*(video.labels for video in test))))
     data = config.Data(annotations=str(path), features="", grid="duration", test_subset=subset)
@@ -99,6 +99,10 @@ FILES = {
     "a subset twice": (TEXT.replace('"subset": "test"', '"subset": "x", "subset": "test"'), REFUSED),
     "an unused key twice": (TEXT.replace('"duration": 10', '"url": 1, "url": 1, "duration": 10'), REFUSED),
     "numbers in strings": (odd(one(start="1.0", end=" 2e0 ")), PLAIN),
+    "a number with an underscore": (odd(one(end="1_0")), REFUSED),
+    "a number in other digits": (odd(one(start="\u0661")), PLAIN),
+    "a number in hexadecimal": (odd(one(end="0x2")), REFUSED),
+    "an empty number": (odd(one(end="")), REFUSED),
     "a word for a number": (odd(one(end="long")), REFUSED),
     "null for a number": (odd(one(end=None)), REFUSED),
     "true for a number": (odd(one(end=True)), REFUSED),
@@ -118,6 +122,14 @@ FILES = {
     "segment an object": (odd({"label": "jump", "segment": {"0": 1, "1": 2}}), REFUSED),
     "no segment": (odd({"label": "jump"}), REFUSED),
     "null segment": (odd({"label": "jump", "segment": None}), REFUSED),
+    "ambiguous without a segment": (odd(one(), {"label": "Ambiguous"}), REFUSED),
+    "NaN in another subset": (odd(one(end=float("nan")), subset="training"), REFUSED),
+    "NaN in an unused key": (odd(fps=float("nan")), REFUSED),
+    "Infinity beside the videos": (TEXT[:-1] + ', "version": Infinity}', REFUSED),
+    "NaN in a name": (odd(one("NaN")), {"v": [("NaN", 1.0, 2.0)]} | W),
+    "what is wrong in another subset": (odd({"segment": [2, "x"]}, subset="training", duration="long"), W),
+    "null annotations in another subset": (odd(annotations=None, subset="training"), W),
+    "a duration of 400 digits in another subset": (TEXT.replace("10", "1" * 400, 1).replace("test", "x", 1), W),
     "no segment in another subset": (odd({"label": "jump"}, subset="training"), W),
     "null segment in another subset": (odd({"label": "jump", "segment": None}, subset="training"), W),
     "empty annotations": (odd(annotations=[]), {"v": []} | W),
@@ -132,6 +144,8 @@ FILES = {
     "ambiguous in small letters": (odd(one("ambiguous", 5, 6)), {"v": [("ambiguous", 5.0, 6.0)]} | W),
     "nothing but ambiguous": ({"v": entry(one("Ambiguous", 5, 6))}, REFUSED),
     "nothing at all": ({"v": entry(annotations=[])}, REFUSED),
+    "ambiguous after a byte-order mark": (odd(one("\ufeffAmbiguous", 5, 6)), {"v": [(NOBODY_KNOWS, 5.0, 6.0)]} | W),
+    "a name after a byte-order mark": ({"\ufeffv": entry(), "w": entry(one("run", 3, 4))}, PLAIN),
     "labels in two forms": (odd(one(NFC), one(NFD, 3, 4)), {"v": [(NFC, 1.0, 2.0), (NFC, 3.0, 4.0)]} | W),
     "labels with spaces": (odd(one("jump "), one("\tjump", 3, 4)), {"v": [*JUMP, ("jump", 3.0, 4.0)]} | W),
     "a name in another form": ({NFD: entry()}, {NFC: JUMP}),
@@ -141,6 +155,8 @@ FILES = {
     "a name with a slash": ({"jump/v": entry()}, {"jump/v": JUMP}),
     "names in other letters": ({"v": entry(), "V": entry(one("run", 3, 4))}, {"v": JUMP, "V": W["w"]}),
     "subset in other letters": (odd(subset="Test"), W),
+    "what is wrong in a subset of other letters": (odd({"label": "jump"}, subset="Test"), W),
+    "only subset in other letters": ({"v": entry(subset="TEST")}, {"v": JUMP}),
     "two subsets in other letters": ({"v": entry(subset="TEST"), "w": entry(subset="Test")}, REFUSED),
     "subset with spaces": (odd(subset=" test "), PLAIN),
     "subset that is not there": ({"v": entry(subset="training")}, REFUSED),

@@ -231,6 +231,25 @@ def test_a_number_that_is_none_is_named_with_video_and_key(tmp_path, key, digits
     assert str(error.value) == f"{path}: video 'v': key '{key}' must be finite, got {shown}"
 
 
+def test_a_constant_that_json_lacks_is_named_where_nothing_reads_it(write):
+    path = write({"v": entry(frames=[{"fps": float("nan")}])})
+    with pytest.raises(DataError) as error:
+        read_annotations(path)
+    assert str(error.value) == (
+        f"{path}: ['database']['v']['frames'][0]['fps'] is NaN or an infinity, which JSON does not have; give a number "
+        "or null"
+    )
+
+
+def test_what_is_not_wanted_need_not_be_complete(write):
+    path = write({"v": entry(), "w": entry(subset="x", duration="long", annotations=[3]), "../x": {"subset": "y"}})
+    videos = read_annotations(path, subsets=["Training"])
+    assert list(videos) == ["v", "w", "../x"]
+    assert videos["w"] == Video("w", "x", None, ())
+    with pytest.raises(Problems, match="video 'w': key 'duration' must be a number"):
+        read_annotations(path, subsets=["training", "X"])
+
+
 def test_many_malformed_entries_are_counted(write):
     path = write({f"v{i}": [] for i in range(3000)})
     with pytest.raises(Problems) as error:

@@ -524,3 +524,15 @@ def test_describe_can_leave_out_one_of_two_plugins(wtal, install):
 def test_describe_names_the_nearest(wtal, arguments, said):
     answer = wtal("describe", *arguments)
     assert (answer.code, answer.out, answer.err) == (2, "", f"error: {said}\n")
+
+
+def test_a_home_folder_that_the_shell_left_is_written_out(wtal, tiny, fakes, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tiny.parent))
+    monkeypatch.setenv("USERPROFILE", str(tiny.parent))
+    monkeypatch.chdir(tmp_path)
+    assert wtal("validate", "~/tiny.toml", "--out", "~/runs").code == 0
+    answer = wtal("new-plugin", "thing", "--kind", "aggregator", "--out", "~/thing")
+    assert answer.code == 0
+    assert (tiny.parent / "thing" / "pyproject.toml").is_file()
+    assert wtal("evaluate", "~/none").err.startswith(f"error: {tiny.parent / 'none'}: no run here")
+    assert not list(tmp_path.glob("~*"))

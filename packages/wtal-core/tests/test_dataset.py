@@ -611,7 +611,7 @@ AMBIGUOUS = {"label": "Ambiguous", "segment": [1.5, 2]}
 def test_what_nobody_can_tell_is_no_class_and_has_label_minus_one(opened, folder):
     run = {"label": "run", "segment": [0.5, 1]}
     video(folder, "v0", annotations=[{"label": "jump"}, {"label": "Ambiguous"}])
-    video(folder, "v6", annotations=[run, AMBIGUOUS, {"label": "Ambiguous"}])
+    video(folder, "v6", annotations=[run, AMBIGUOUS])
     dataset = opened()
     assert dataset.classes == ("jump", "run")
     np.testing.assert_array_equal(dataset.targets(dataset.training[:1]), [[1, 0]])

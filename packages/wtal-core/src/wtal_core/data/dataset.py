@@ -146,7 +146,7 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
     """
     path = Path(data.annotations)
     annotations = open_reader(registry, "annotation reader", data.annotation_reader, path)
-    videos = read_videos(annotations, path, data.exclude)
+    videos = read_videos(annotations, path, data.exclude, (data.training_subset, data.test_subset))
     training = tuple(select_subset(videos, data.training_subset, path))
     test = tuple(select_subset(videos, data.test_subset, path))
     classes = tuple(map(normal, data.classes or sorted(set().union(*(video.labels for video in training)))))
@@ -240,7 +240,7 @@ def segment_problems(dataset: Dataset) -> Iterator[WtalError]:
 
 def _missing_segments(dataset: Dataset) -> Iterator[WtalError]:
     for video in dataset.test:
-        missing = sorted({i.label for i in video.instances if i.segment is None and i.label != AMBIGUOUS})
+        missing = sorted({i.label for i in video.instances if i.segment is None})
         if missing:
             yield DataError(
                 f"{dataset.data.annotations}: video {video.name!r} of subset {dataset.data.test_subset!r} has no "

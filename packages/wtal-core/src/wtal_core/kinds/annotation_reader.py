@@ -19,8 +19,9 @@ from wtal_core.testing.trial import Trial, clause, once
 class AnnotationReader(Protocol):
     """The annotations under a path; built as `cls(path=..., **options)`.
 
-    What is missing raises an `OSError`, and what has the wrong form a `ValueError`; when it is built, both give the
-    path of the file.
+    It may also have `subset(name)`, the subset of a video as `video` says it, by which videos of subsets that nobody
+    wants stay unread. What is missing raises an `OSError`, and what has the wrong form a `ValueError`; when it is built,
+    both give the path of the file.
     """
 
     def names(self) -> Iterable[str]:
@@ -54,6 +55,17 @@ class Bound(binding.Bound):
             if video.name != name:
                 raise TypeError(f"it was asked for this video, and gave {video.name!r}")
         return video
+
+    def subset(self, name: str) -> str:
+        """The subset of one of them."""
+        ask = getattr(self.made, "subset", None)
+        if ask is None:
+            return self.video(name).subset
+        with blaming(self.component, self.refusals, f"fails on video {name!r}"):
+            subset = ask(name)
+            if not isinstance(subset, str):
+                raise TypeError(f"a subset must be a string, got {subset!r}")
+        return subset
 
     @property
     def notes(self) -> tuple[str, ...]:
