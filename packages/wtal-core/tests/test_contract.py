@@ -19,7 +19,7 @@ from .conftest import edit_json
 RECORDED = Path(__file__).parent / "contract_1"
 SHA256 = {
     "_wtal_recorded_plugin.py": "605f2ca0a9a53bd09fb7246d438d99a0edeec1e18c92d33a7bfa7c0aa03a50b5",
-    "wtal_recorded.py": "6fcb5d732e28d66e283559e10437d91e142e6943fdff4434090edac58be3bda7",
+    "wtal_recorded.py": "2e5f503b9cfa6bcd0800d2ef8384781acdb5c054a7bfe9e11d5a4741533df336",
 }
 
 

@@ -86,12 +86,15 @@ class Constant(float):
     """NaN or an infinity that stood as such in a file, which Python writes and JSON does not have."""
 
 
-def constant_in(value: Any) -> str | None:
-    """The place of the first `Constant` in decoded JSON, such as `['database']['v']['fps']`; None without one."""
+def constant_in(value: Any) -> tuple[list[str | int], float] | None:
+    """The keys and indices that lead to the first `Constant` in decoded JSON, and its value; None without one."""
     if isinstance(value, Constant):
-        return ""
+        return [], value
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return next((f"[{key!r}]{below}" for key, item in items if (below := constant_in(item)) is not None), None)
+    for key, item in items:
+        if (found := constant_in(item)) is not None:
+            return [key, *found[0]], found[1]
+    return None
 
 
 class _RepeatedKeyError(Exception):

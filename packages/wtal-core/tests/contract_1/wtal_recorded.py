@@ -235,7 +235,8 @@ class Annotated:
             raise ValueError("needs segments")
         targets = np.zeros((len(video.labels), len(edges) - 1))
         for label, start, end in zip(video.segments.label, video.segments.start, video.segments.end, strict=True):
-            targets[label if label >= 0 else slice(None), (edges[:-1] < end) & (edges[1:] > start)] = label >= 0
+            if label >= 0:
+                targets[label, (edges[:-1] < end) & (edges[1:] > start)] = 1
         return targets
 
 

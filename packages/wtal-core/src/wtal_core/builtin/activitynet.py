@@ -37,8 +37,8 @@ class ActivityNet:
             raise ValueError(
                 f"{path}: no object under the key 'database'; is this an annotation file in ActivityNet's format?"
             )
-        if (place := constant_in(content)) is not None:  # wherever it is: such a file is read by few others
-            raise ValueError(f"{path}: {place} is NaN or an infinity, which JSON does not have; give a number or null")
+        if (constant := constant_in(content)) is not None:  # wherever it is: such a file is read by few others
+            raise ValueError(f"{path}: {_told(*constant)}")
         self._database: dict[str, Any] = database
 
     def names(self) -> list[str]:
@@ -114,3 +114,14 @@ def _shown(value: Any) -> str:
     """A value for a message, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:80]} ..."
+
+
+def _told(keys: list[str | int], value: float) -> str:
+    """Where NaN or an infinity stands, which JSON does not have and Python writes."""
+    inside = keys[0] == "database" and len(keys) > 2
+    path = keys[2:] if inside else keys
+    if len(path) > 1 and path[-2] == "segment":
+        path = path[:-1]
+    dotted = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).removeprefix(".")
+    where = f"video {keys[1]!r}: " if inside else ""
+    return f"{where}key '{dotted}' must be finite, got {value}"

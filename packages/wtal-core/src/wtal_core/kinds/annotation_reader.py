@@ -20,7 +20,7 @@ class AnnotationReader(Protocol):
     """The annotations under a path; built as `cls(path=..., **options)`.
 
     It may also have `subset(name)`, the subset of a video as `video` says it, by which videos of subsets that nobody
-    wants stay unread. What is missing raises an `OSError`, and what has the wrong form a `ValueError`; when it is built,
+    wants stay unread. What is missing raises an `OSError`, what has the wrong form a `ValueError`; when it is built,
     both give the path of the file.
     """
 
