@@ -24,12 +24,11 @@ from typing import Any
 
 import numpy as np
 from rich.progress import track
-from wtal_core import config, evaluation, localization
-from wtal_core.dataset import Dataset
+from wtal_core import config, run
+from wtal_core.check import opened
+from wtal_core.data.dataset import Dataset
 from wtal_core.demo import write_demo
 from wtal_core.report import print_evaluations
-from wtal_core.run import prepare
-from wtal_core.training import train_stream
 
 MODULES = ("sparsity", "coverage", "ram")
 ACTIVATIONS = {"attention": "attention", "st-gradcam": "ST-GradCAM", "attended-st-gradcam": "both"}
@@ -57,23 +56,24 @@ BASE = name(("sparsity", "coverage"))
 def outcomes(row: str, seed: int, file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Train one row, and evaluate it with every activation that the tables show of it."""
     experiment = config.configure(config.load(file), [f"seed={seed}", *trainings()[row]])
-    registry, dataset = prepare(experiment)
+    found = opened(experiment)
     if row == SHUFFLED:
-        dataset = shuffled(dataset, seed)
-    models = {stream: train_stream(dataset, stream, experiment, registry) for stream in dataset.data.streams}
-    wanted = ACTIVATIONS if row == BASE else [config.component(experiment.localization.activation)[0]]
-    for activation in wanted:
-        changed = config.configure(experiment, [f"localization.activation={activation}"])
-        readings = localization.read_videos(dataset, dataset.test, models, changed, registry)
-        results = localization.localize(dataset, dataset.test, readings, changed.localization, registry)
-        yield activation, evaluation.evaluate_localized(dataset, results, changed, registry)
+        found = found._replace(dataset=shuffled(found.dataset, seed))
+    wanted = ACTIVATIONS if row == BASE else [config.name_of(experiment.localization.activation)]
+    with tempfile.TemporaryDirectory() as folder:
+        trained = run.create(Path(folder) / "run", experiment, found)
+        run.train(trained)
+        for activation in wanted:
+            changed = config.configure(experiment, [f"localization.activation={activation}"])
+            one = dataclasses.replace(trained, experiment=changed)
+            yield activation, run.evaluate(one, run.localize(one))
 
 
 def shuffled(dataset: Dataset, seed: int) -> Dataset:
     """Permute the labels among the training videos."""
     order = np.random.default_rng(seed).permutation(len(dataset.training))
     training = tuple(
-        dataclasses.replace(video, instances=dataset.training[other].instances)
+        video._replace(instances=dataset.training[other].instances)
         for video, other in zip(dataset.training, order, strict=True)
     )
     return dataclasses.replace(dataset, training=training)

@@ -15,17 +15,20 @@ from typing import Any
 
 import torch
 from star_ablation import ASSEMBLIES
-from wtal_core import config
+from wtal_core import config, run
+from wtal_core.check import opened
 from wtal_core.demo import write_demo
-from wtal_core.run import prepare
-from wtal_core.training import train_stream
+from wtal_core.run.steps import load_models
 
 
 def saturation(file: Path, settings: tuple[str, ...], seed: int) -> float:
     experiment = config.configure(config.load(file), [f"seed={seed}", *settings])
-    registry, dataset = prepare(experiment)
-    stream = dataset.data.streams[0]
-    model = train_stream(dataset, stream, experiment, registry)
+    found = opened(experiment)
+    with tempfile.TemporaryDirectory() as folder:
+        trained = run.create(Path(folder) / "run", experiment, found)
+        run.train(trained)
+        stream, models = next(iter(load_models(trained, stage=0).items()))
+    (model,) = models
     beyond: list[torch.Tensor] = []
 
     def watch(lstm: torch.nn.LSTMCell, given: tuple[Any, ...]) -> None:
@@ -35,8 +38,9 @@ def saturation(file: Path, settings: tuple[str, ...], seed: int) -> float:
 
     model.decoder.lstm.register_forward_pre_hook(watch)
     with torch.no_grad():
-        for video in dataset.test:
-            model(torch.from_numpy(dataset.read(video, stream)).unsqueeze(0))
+        for video in found.dataset.test:
+            features = torch.from_numpy(found.dataset.read(video, stream)).unsqueeze(0)
+            model(model.standardized(features))
     return float(torch.stack(beyond).mean())
 
 

@@ -10,6 +10,7 @@ import inspect
 import os
 import pkgutil
 import re
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ copyright = "The wtal authors"  # noqa: A001  # Sphinx reads this name
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = "wtal"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 exclude_patterns = ["generated/README.md"]  # index.md includes it
 myst_heading_anchors = 3
 default_role = "code"
@@ -110,10 +113,12 @@ def repository_page(source: str, folder: Path) -> str:
     return re.sub(r"\]\((?!https?:|#)([^)]+)\)", rewritten, path.read_text(encoding="utf-8"))
 
 
+sys.path.insert(0, str(HERE))
 GENERATED.mkdir(exist_ok=True)
 pages = {
     "README.md": repository_page("README.md", HERE),
     "CONTRIBUTING.md": repository_page("CONTRIBUTING.md", GENERATED),
+    "experiment.md": import_module("keys").page(),
 }
 for readme in sorted(ROOT.glob("packages/*/README.md")) + sorted(ROOT.glob("examples/*/README.md")):
     pages[f"{readme.parent.name}.md"] = repository_page(str(readme.relative_to(ROOT)), GENERATED)

@@ -14,7 +14,7 @@ grid = { frames_per_second = 16, stride = 16 }
 
 [training]
 iterations = 40
-snippets = 10
+clip = { name = "segments", snippets = 10 }
 batch_size = 8
 weight_decay = 0.01
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wtal_eval
-from wtal_core import config, evaluation
-from wtal_core.annotations import read_annotations, select_subset
-from wtal_core.dataset import Dataset
+from wtal_core import config
+from wtal_core.data.dataset import Dataset, open_reader
+from wtal_core.data.videos import read_videos, select_subset
 from wtal_core.errors import WtalError
-from wtal_core.localization import VideoDetections
-from wtal_core.plugins import discover
+from wtal_core.prediction.detect import Localized, VideoDetections
+from wtal_core.prediction.score import score
+from wtal_core.registry import discover
 
 NFC, NFD = "caf\xe9", "cafe\u0301"
 REFUSED = "refused"
@@ -19,7 +20,7 @@ NOBODY_KNOWS = ""
 
 
 def core(path: Path, subset: str) -> Dataset:
-    videos = read_annotations(path)
+    videos = read_videos(open_reader(discover(), "annotation reader", "activitynet", path), path, subsets=[subset])
     test = tuple(select_subset(videos, subset, path))
     classes = tuple(sorted(set().union(*(video.labels for video in test))))
     data = config.Data(annotations=str(path), features="", grid="duration", test_subset=subset)
@@ -98,6 +99,10 @@ FILES = {
     "a subset twice": (TEXT.replace('"subset": "test"', '"subset": "x", "subset": "test"'), REFUSED),
     "an unused key twice": (TEXT.replace('"duration": 10', '"url": 1, "url": 1, "duration": 10'), REFUSED),
     "numbers in strings": (odd(one(start="1.0", end=" 2e0 ")), PLAIN),
+    "a number with an underscore": (odd(one(end="1_0")), REFUSED),
+    "a number in other digits": (odd(one(start="\u0661")), PLAIN),
+    "a number in hexadecimal": (odd(one(end="0x2")), REFUSED),
+    "an empty number": (odd(one(end="")), REFUSED),
     "a word for a number": (odd(one(end="long")), REFUSED),
     "null for a number": (odd(one(end=None)), REFUSED),
     "true for a number": (odd(one(end=True)), REFUSED),
@@ -117,9 +122,16 @@ FILES = {
     "segment an object": (odd({"label": "jump", "segment": {"0": 1, "1": 2}}), REFUSED),
     "no segment": (odd({"label": "jump"}), REFUSED),
     "null segment": (odd({"label": "jump", "segment": None}), REFUSED),
+    "ambiguous without a segment": (odd(one(), {"label": "Ambiguous"}), REFUSED),
+    "NaN in another subset": (odd(one(end=float("nan")), subset="training"), REFUSED),
+    "NaN in an unused key": (odd(fps=float("nan")), REFUSED),
+    "Infinity beside the videos": (TEXT[:-1] + ', "version": Infinity}', REFUSED),
+    "NaN in a name": (odd(one("NaN")), {"v": [("NaN", 1.0, 2.0)]} | W),
+    "what is wrong in another subset": (odd({"segment": [2, "x"]}, subset="training", duration="long"), W),
+    "null annotations in another subset": (odd(annotations=None, subset="training"), W),
+    "a duration of 400 digits in another subset": (TEXT.replace("10", "1" * 400, 1).replace("test", "x", 1), W),
     "no segment in another subset": (odd({"label": "jump"}, subset="training"), W),
     "null segment in another subset": (odd({"label": "jump", "segment": None}, subset="training"), W),
-    "no annotations": ({"v": {"subset": "test"}, "w": entry(one("run", 3, 4))}, {"v": []} | W),
     "empty annotations": (odd(annotations=[]), {"v": []} | W),
     "null annotations": (odd(annotations=None), REFUSED),
     "no duration": ({"v": {"subset": "test", "annotations": [one()]}, "w": entry(one("run", 3, 4))}, PLAIN),
@@ -127,14 +139,13 @@ FILES = {
     "a number for a label": (odd(one(label=3)), REFUSED),
     "null for a label": (odd(one(label=None)), REFUSED),
     "no label": (odd({"segment": [1, 2]}), REFUSED),
-    "a number for a subset": (odd(subset=3), REFUSED),
-    "no subset": ({"v": {"annotations": [one()]}, "w": entry(one("run", 3, 4))}, REFUSED),
-    "a list for a video": ({"v": [], "w": entry(one("run", 3, 4))}, REFUSED),
     "ambiguous": (odd(one(), one("Ambiguous", 5, 6)), {"v": [(NOBODY_KNOWS, 5.0, 6.0), *JUMP]} | W),
     "ambiguous with spaces": (odd(one(" Ambiguous ", 5, 6)), {"v": [(NOBODY_KNOWS, 5.0, 6.0)]} | W),
     "ambiguous in small letters": (odd(one("ambiguous", 5, 6)), {"v": [("ambiguous", 5.0, 6.0)]} | W),
     "nothing but ambiguous": ({"v": entry(one("Ambiguous", 5, 6))}, REFUSED),
     "nothing at all": ({"v": entry(annotations=[])}, REFUSED),
+    "ambiguous after a byte-order mark": (odd(one("\ufeffAmbiguous", 5, 6)), {"v": [(NOBODY_KNOWS, 5.0, 6.0)]} | W),
+    "a name after a byte-order mark": ({"\ufeffv": entry(), "w": entry(one("run", 3, 4))}, PLAIN),
     "labels in two forms": (odd(one(NFC), one(NFD, 3, 4)), {"v": [(NFC, 1.0, 2.0), (NFC, 3.0, 4.0)]} | W),
     "labels with spaces": (odd(one("jump "), one("\tjump", 3, 4)), {"v": [*JUMP, ("jump", 3.0, 4.0)]} | W),
     "a name in another form": ({NFD: entry()}, {NFC: JUMP}),
@@ -144,10 +155,23 @@ FILES = {
     "a name with a slash": ({"jump/v": entry()}, {"jump/v": JUMP}),
     "names in other letters": ({"v": entry(), "V": entry(one("run", 3, 4))}, {"v": JUMP, "V": W["w"]}),
     "subset in other letters": (odd(subset="Test"), W),
+    "what is wrong in a subset of other letters": (odd({"label": "jump"}, subset="Test"), W),
     "only subset in other letters": ({"v": entry(subset="TEST")}, {"v": JUMP}),
     "two subsets in other letters": ({"v": entry(subset="TEST"), "w": entry(subset="Test")}, REFUSED),
     "subset with spaces": (odd(subset=" test "), PLAIN),
     "subset that is not there": ({"v": entry(subset="training")}, REFUSED),
+}
+
+
+#: Where they differ on purpose: content, what the runner makes of it, what the evaluator. The runner looks at the whole
+#: file, because a malformed entry may be one to train on. The evaluator looks at the subset that it scores alone, takes
+#: its name to the letter, and does not guess that a video without the key `annotations` has none.
+DIFFERENT = {
+    "no annotations": ({"v": {"subset": "test"}, "w": entry(one("run", 3, 4))}, {"v": []} | W, REFUSED),
+    "a number for a subset": (odd(subset=3), REFUSED, W),
+    "no subset": ({"v": {"annotations": [one()]}, "w": entry(one("run", 3, 4))}, REFUSED, W),
+    "a list for a video": ({"v": [], "w": entry(one("run", 3, 4))}, REFUSED, W),
+    "only subset in other letters": ({"v": entry(subset="TEST")}, {"v": JUMP}, REFUSED),
 }
 
 
@@ -168,6 +192,13 @@ def write(tmp_path):
 def test_an_odd_file_is_read_alike(write, read, content, expected):
     answer = read(write(content), "test")
     assert answer == expected
+
+
+@pytest.mark.parametrize(("content", "by_core", "by_eval"), DIFFERENT.values(), ids=DIFFERENT.keys())
+def test_an_odd_file_that_is_read_differently_on_purpose(write, content, by_core, by_eval):
+    path = write(content)
+    assert read_by_core(path, "test") == by_core
+    assert read_by_eval(path, "test") == by_eval
 
 
 #: What the runner refuses, because a recording has no such time and features have none there either. The evaluator
@@ -194,7 +225,8 @@ def test_a_run_forgives_ambiguous_intervals_where_the_evaluator_does(write, tmp_
         data=config.Data(annotations=str(path), features="", grid="duration"),
         evaluation=config.Evaluation(evaluator=evaluator),
     )
-    content = evaluation.evaluate(core(path, "test"), detections, {"v": np.ones(1)}, experiment, discover())
+    localized = Localized(detections, {"v": np.ones(1)})
+    content = score(core(path, "test"), localized, experiment, discover())
     results = [{"label": "jump", "segment": [5, 6], "score": 0.9}, {"label": "jump", "segment": [1, 2], "score": 0.5}]
     (tmp_path / "d.json").write_text(json.dumps({"results": {"v": results}}))
     alone = wtal_eval.evaluate(

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from wtal_core import config
+from wtal_core.check import opened
 from wtal_core.cli import main
 from wtal_core.demo import METHODS, write_demo
-from wtal_core.demo.bounds import chance, snippet_labels
+from wtal_core.demo.bounds import chance
 from wtal_core.demo.recordings import FRAMES_PER_SECOND, locate, read_recordings
 from wtal_core.demo.sessions import BACKGROUND, STREAMS, WINDOW, compose, snippet_features
 from wtal_core.errors import DataError
-from wtal_core.run import prepare
+from wtal_core.run.teaching import lessons_of
 
 
 @pytest.fixture(scope="module")
@@ -99,19 +100,20 @@ def test_snippet_features_against_a_loop(recordings):
 
 
 def test_supervised_bound_learns_from_the_middle_of_each_snippet(folder):
-    _, dataset = prepare(config.load(folder / "supervised.toml"))
+    experiment = config.load(folder / "supervised.toml")
+    registry, dataset = opened(experiment)
     video = dataset.training[0]
-    labels = snippet_labels(dataset, video, "gyroscope")
+    labels = lessons_of(dataset, experiment.stages[0].teacher, None, registry)[video.name]
     label, start, end = video.instances[0].label, *video.instances[0].segment
-    inside = [t for t in range(len(labels)) if start <= 1.0 + 0.5 * t < end]  # windows of 2 s, every 0.5 s
-    np.testing.assert_array_equal(np.flatnonzero(labels[: inside[-1] + 2, dataset.classes.index(label)]), inside)
+    inside = [t for t in range(labels.shape[1]) if start <= 1.0 + 0.5 * t < end]  # windows of 2 s, every 0.5 s
+    np.testing.assert_array_equal(np.flatnonzero(labels[dataset.classes.index(label), : inside[-1] + 2]), inside)
 
 
 def test_chance_depends_on_the_seed_alone(folder):
-    _, dataset = prepare(config.load(folder / "maan.toml"))
+    _, dataset = opened(config.load(folder / "maan.toml"))
     small = dataclasses.replace(dataset, test=dataset.test[:1])
     name = small.test[0].name
-    one, same, other = (chance(small, seed)[name][0].maps.response for seed in (0, 0, 1))
+    one, same, other = (chance(small, seed)[name][0].response for seed in (0, 0, 1))
     np.testing.assert_array_equal(one, same)
     assert (one != other).any()
 

@@ -7,11 +7,23 @@ import sys
 
 import pytest
 from wtal_core.errors import PluginError
-from wtal_core.options import INJECTED, options_of
-from wtal_core.plugins import KINDS, discover
+from wtal_core.kinds import KINDS
+from wtal_core.options import injected, options_of
+from wtal_core.registry import discover
 
 EXPECTED = {
+    ("annotation reader", "activitynet"): "wtal-core",
+    ("clip", "crop"): "wtal-core",
+    ("clip", "segments"): "wtal-core",
+    ("clip", "uniform"): "wtal-core",
+    ("clip", "whole"): "wtal-core",
+    ("loss", "snippet-targets"): "wtal-core",
+    ("sampler", "epochs"): "wtal-core",
+    ("teacher", "annotations"): "wtal-core",
+    ("tracker", "tensorboard"): "wtal-core",
     ("activation", "cas"): "wtal-localize",
+    ("activation", "snippet"): "wtal-localize",
+    ("aggregator", "class-softmax"): "wtal-aggregators",
     ("aggregator", "dropout"): "wtal-aggregators",
     ("aggregator", "maa"): "wtal-aggregators",
     ("aggregator", "mean"): "wtal-aggregators",
@@ -19,11 +31,13 @@ EXPECTED = {
     ("aggregator", "softmax-norm"): "wtal-aggregators",
     ("aggregator", "weighted-sum"): "wtal-aggregators",
     ("decoder", "attention-pooling"): "wtal-core",
+    ("decoder", "snippet-classifier"): "wtal-core",
     ("decoder", "star"): "wtal-star",
     ("evaluator", "activitynet"): "wtal-eval",
     ("evaluator", "classification"): "wtal-eval",
     ("feature reader", "hdf5"): "wtal-core",
     ("feature reader", "npy"): "wtal-core",
+    ("proposer", "intervals"): "wtal-localize",
     ("proposer", "threshold"): "wtal-localize",
     ("suppressor", "nms"): "wtal-localize",
 }
@@ -48,8 +62,8 @@ def test_every_named_component_can_be_loaded():
 def test_every_option_can_be_given_by_its_name_and_no_other_can(component):
     registry = discover()
     target = registry.load(component.kind, component.name)
-    injected = dict.fromkeys(INJECTED.get(component.kind, ()))
-    options = options_of(target, injected)
+    given = dict.fromkeys(injected(KINDS[component.kind], target))
+    options = options_of(target, given)
     assert not options.any_other
     for option in options.named:
         parameter = inspect.signature(target).parameters[option.name]
@@ -58,7 +72,7 @@ def test_every_option_can_be_given_by_its_name_and_no_other_can(component):
         assert option.written, f"{option.name} has no type"
     listed = ", ".join(option.name for option in options.named) or "none"
     with pytest.raises(PluginError) as error:
-        registry.build(component.kind, component.name, {"q": 1}, **injected)
+        registry.build(component.kind, {"name": component.name, "q": 1}, **given)
     assert str(error.value) == f"{component} has no option 'q'; its options: {listed}"
 
 
@@ -73,9 +87,9 @@ def test_every_option_can_be_given_by_its_name_and_no_other_can(component):
 )
 def test_a_value_of_another_type_is_refused_in_one_sentence(name, option, value, wanted):
     registry = discover()
-    injected = dict.fromkeys(INJECTED["decoder"])
+    given = dict.fromkeys(KINDS["decoder"].given)
     with pytest.raises(PluginError) as error:
-        registry.build("decoder", name, {option: value}, **injected)
+        registry.build("decoder", {"name": name, option: value}, **given)
     origin = registry.find("decoder", name).origin
     assert str(error.value) == (f"decoder {name!r} of {origin} wants {wanted} for the option {option!r}, got {value!r}")
 

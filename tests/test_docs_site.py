@@ -7,7 +7,9 @@ import pkgutil
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
+from wtal_core import config
 
 pytestmark = pytest.mark.skipif("WTAL_SITE" not in os.environ, reason="reads the built site: run `tox run -e docs`")
 ROOT = Path(__file__).parents[1]
@@ -57,6 +59,45 @@ def test_every_guide_is_in_the_navigation():
     start = site("index.html")
     for guide in (ROOT / "docs").glob("*.md"):
         assert guide.stem == "index" or f'href="{guide.stem}.html"' in start
+
+
+def keys(table: type, path: str = "") -> list[str]:
+    """Every key of an experiment, the tables of lists once."""
+    found = []
+    for field in msgspec.structs.fields(table):
+        key = f"{path}{field.name}"
+        found.append(key)
+        for name, inner in vars(config).items():
+            if (
+                isinstance(inner, type)
+                and issubclass(inner, config.Table)
+                and re.search(rf"\b{name}\b", str(field.type))
+            ):
+                found += keys(inner, f"{key}[i]." if "list" in str(field.type) else f"{key}.")
+    return found
+
+
+def test_every_key_of_an_experiment_is_explained():
+    rows = re.findall(r"<tr class=\"row-(?:odd|even)\">(.*?)</tr>", site("generated/experiment.html"), re.DOTALL)
+    cells = [
+        [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<td>(.*?)</td>", row, re.DOTALL)] for row in rows
+    ]
+    table = {row[0]: row[1:] for row in cells if row}
+    assert sorted(table) == sorted(keys(config.Experiment))
+    assert {"data.grid.stride", "training.clip", "stages[i].teacher"} <= set(table)
+    assert all(kind and meaning for kind, _, meaning in table.values())
+    assert table["data.features"] == ["text", "must be given", "a folder or file that the reader understands"]
+    assert table["training.clip"][:2] == ["component: clip", "&quot;segments&quot;"]
+    assert table["training.feature_dropout"][:2] == ["number from 0 and below 1", "0.5"]
+    assert table["localization.fusion"][0] == "&quot;activations&quot; or &quot;attention&quot;"
+
+
+@pytest.mark.parametrize("page", ["index.html", "generated/experiment.html", "generated/wtal-localize.html"])
+def test_wide_tables_are_scrolled(page):
+    text = site(page)
+    sheet = re.search(r'href="([^"]*tables\.css)', text)[1]
+    assert "overflow-x: auto" in (Path(os.environ["WTAL_SITE"]) / page).parent.joinpath(sheet).read_text()
+    assert len(re.findall("<table", text)) == len(re.findall(r'<div class="table-wrapper[^"]*">\s*<table', text)) > 0
 
 
 def test_pictures_are_there():

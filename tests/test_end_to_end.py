@@ -1,12 +1,14 @@
 """Experiments composed of real components, from files to a table."""
 
 import json
+import re
 from importlib.metadata import version
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from wtal_core.cli import main
 
 
@@ -34,9 +36,28 @@ def test_every_aggregator_runs_by_name(pristine, tmp_path, capsys, aggregator):
         "environment.json",
         "evaluation.json",
         "metrics.jsonl",
-        "readings",
+        "predictions",
     }
     assert f'aggregator = "{aggregator}"' in (run / "config.toml").read_text()
+
+
+def test_an_attention_and_an_exponent_for_each_class(pristine, tmp_path):
+    settings = (
+        "model.decoder.class_wise=true",
+        "model.aggregator=class-softmax",
+        "localization.activation=attended-st-gradcam",
+        'data.streams=["rgb"]',
+    )
+    words = [word for setting in settings for word in ("--set", setting)]
+    assert wtal("run", pristine / "maan.toml", *words, "--out", tmp_path) == 0
+    run = tmp_path / "seed-0"
+    tensors = load_file(run / "checkpoints" / "rgb.safetensors")
+    (exponent,) = (tensor for name, tensor in tensors.items() if re.search("aggregator.*exponent$", name))
+    assert exponent.shape == (3,)
+    assert len(set(exponent)) == 3  # each has learnt for itself
+    with h5py.File(run / "predictions" / "test.h5") as file:
+        attention = next(iter(file.values()))["rgb/attention"][()]
+    assert (attention[0] != attention[1]).any()
 
 
 def test_training_finds_actions_that_labels_alone_reveal(pristine, tmp_path):
@@ -93,7 +114,7 @@ def test_localizing_again_runs_no_network(pristine, tmp_path):
     assert wtal("run", pristine / "maan.toml", "--out", tmp_path) == 0
     run = tmp_path / "seed-0"
     before = (run / "detections.json").read_bytes()
-    # Same bytes as the checkpoints that the readings were made with, so the readings hold; but no model can be loaded.
+    # The checkpoints have the bytes that the predictions were made with, so these hold; but no model can be loaded.
     config = run / "config.toml"
     config.write_text(config.read_text().replace("iterations = 40", "iterations = 41"))
     assert wtal("localize", run) == 0
@@ -111,7 +132,7 @@ def test_sweep_looks_at_the_training_subset_unless_told(pristine, tmp_path, caps
     out = capsys.readouterr().out
     command = f"wtal localize {run} --set localization.proposer.threshold=0.2"
     assert out.splitlines()[-1] == f"best of 2 on the training subset: {command}"
-    assert (run / "readings" / "training.h5").exists()
+    assert (run / "predictions" / "training.h5").exists()
     assert wtal("sweep", run, *grid, "--on-test-subset") == 0
     out = capsys.readouterr().out
     assert "best of 2 on the test subset" in out
@@ -128,9 +149,9 @@ def test_sweep_looks_at_the_training_subset_unless_told(pristine, tmp_path, caps
     ("grid", "message"),
     [
         (
-            "training.snippets=[1,2]",
-            "error: --grid training.snippets=[1,2]: a sweep changes how stored activations become detections, so keys "
-            "begin with localization. and are not localization.activation\n",
+            "training.clip.snippets=[1,2]",
+            "error: --grid training.clip.snippets=[1,2]: a sweep changes how stored activations become detections, so "
+            "keys begin with localization. and are not localization.activation\n",
         ),
         (
             "localization.proposer.threshold=0.2",
@@ -172,9 +193,9 @@ def test_a_misspelt_component_costs_no_training(pristine, tmp_path, capsys, sett
 def test_attended_st_gradcam_of_a_linear_head_is_the_cas(pristine, tmp_path):
     assert wtal("run", pristine / "maan.toml", "--out", tmp_path) == 0
     run = tmp_path / "seed-0"
-    by_weights = (run / "readings" / "test.h5").read_bytes(), json.loads((run / "detections.json").read_text())
+    by_weights = (run / "predictions" / "test.h5").read_bytes(), json.loads((run / "detections.json").read_text())
     assert wtal("localize", run, "--set", "localization.activation=attended-st-gradcam") == 0
-    by_gradient = (run / "readings" / "test.h5").read_bytes(), json.loads((run / "detections.json").read_text())
+    by_gradient = (run / "predictions" / "test.h5").read_bytes(), json.loads((run / "detections.json").read_text())
     assert by_gradient[0] != by_weights[0]  # it was computed anew
     for name, records in by_weights[1]["results"].items():
         others = by_gradient[1]["results"][name]
@@ -212,7 +233,7 @@ def test_a_wrong_activation_names_its_video_and_class(pristine, tmp_path, capsys
     assert wtal("run", pristine / "maan.toml", "--set", 'data.streams=["rgb"]', "--out", tmp_path) == 0
     capsys.readouterr()
     run = tmp_path / "seed-0"
-    with h5py.File(run / "readings" / "test.h5", "r+") as file:
+    with h5py.File(run / "predictions" / "test.h5", "r+") as file:
         name = sorted(file)[3]
         file[f"{name}/rgb/attention"][1, 2] = value
         file[f"{name}/rgb/response"][1, 2] = 1

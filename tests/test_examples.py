@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from wtal_core import cli, config
-from wtal_core.plugins import discover
-from wtal_core.rehearsal import component_problems
+from wtal_core.check import component_problems
+from wtal_core.registry import discover
 from wtal_core.sweep import combinations
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.toml"))
+FOLDER = Path(__file__).parents[1] / "examples"
+EXAMPLES = sorted([*FOLDER.glob("*.toml"), *FOLDER.glob("*/*-*.toml")])
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import wtal_aggregators
-from wtal_core import config, training
+from wtal_core import check, config
 from wtal_core.cli import main
 
 LITERAL = Path(__file__).parents[1] / "examples" / "star-literal-thumos14.toml"
@@ -120,13 +120,13 @@ def test_a_video_with_too_many_labels_is_named(pristine, tmp_path, capsys):
 
 def test_a_video_whose_present_label_counts_nothing_is_named(pristine, tmp_path, capsys, monkeypatch):
     # Annotations cannot say so, because each one counts; other code that makes targets can.
-    targets = training._targets
+    targets = check.targets_of
 
     def forgetful(*arguments):
         made = targets(*arguments)
         return made._replace(counts=made.counts * torch.tensor([0.0, 1.0, 1.0]))
 
-    monkeypatch.setattr(training, "_targets", forgetful)
+    monkeypatch.setattr(check, "targets_of", forgetful)
     assert wtal("run", pristine / "maan.toml", *STAR, "data.counts=true", out=tmp_path) == 2
     found = re.fullmatch(
         r"error: decoder 'star', video '(video_\d\d)' has class 0, but its count is 0: "
@@ -143,6 +143,6 @@ def test_an_aggregator_of_another_width_is_named_before_training(pristine, tmp_p
     assert wtal("run", pristine / "maan.toml", *STAR, "model.aggregator=norm", out=tmp_path / "new") == 2
     assert capsys.readouterr().err == (
         f"error: aggregator 'norm' of wtal-aggregators {version('wtal-aggregators')} fails on a small example: "
-        "ContractError: features (2, 6, 8) must give patterns (2, 8), got (2, 16)\n"
+        "ContractError: features (2, 6, 8) must give pooled features (2, 8), got (2, 16)\n"
     )
     assert not (tmp_path / "new").exists()

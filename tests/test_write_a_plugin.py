@@ -14,6 +14,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from wtal_core.kinds import KINDS
 
 GUIDE = Path(__file__).parents[1] / "docs" / "write-a-plugin.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -57,6 +58,11 @@ def test_the_guide_is_read_whole():
     kinds = [kind for kind, _, _ in steps(text)]
     assert kinds.count("run") == len(re.findall(r"^\$ ", text, re.MULTILINE)) > 15
     assert kinds.count("write") == len(re.findall(r"^```(?!console)\w+$", text, re.MULTILINE)) == 4
+
+
+def test_the_guide_lists_every_kind():
+    table = re.findall(r"^\| ([a-z ]+) \| .+ \| `\w+\W", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert table == list(KINDS)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the guide's commands are those of a Unix shell")

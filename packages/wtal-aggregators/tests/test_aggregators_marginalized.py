@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import wtal_aggregators as wa
-from naive import brute_force_coefficients, exact_factor, leave_one_out_coefficients
+
+from .naive import brute_force_coefficients, exact_factor, leave_one_out_coefficients
 
 pytestmark = pytest.mark.usefixtures("way")
 

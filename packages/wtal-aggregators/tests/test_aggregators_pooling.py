@@ -8,7 +8,8 @@ import re
 import pytest
 import torch
 import wtal_aggregators as wa
-from conftest import NEEDS_NUMBA
+
+from .conftest import NEEDS_NUMBA
 
 LINEAR = [wa.WeightedSum, wa.Dropout, wa.Norm, wa.SoftmaxNorm, wa.Mean, wa.MarginalizedAverage]
 ALL = [*LINEAR, wa.Max]

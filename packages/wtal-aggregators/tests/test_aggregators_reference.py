@@ -6,8 +6,9 @@ import re
 
 import pytest
 import torch
-from naive import brute_force_coefficients
 from wtal_aggregators import marginalized_average, marginalized_average_coefficients
+
+from .naive import brute_force_coefficients
 
 pytest.importorskip("numba", reason="numba is not installed")
 from wtal_aggregators import reference

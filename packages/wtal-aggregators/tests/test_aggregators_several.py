@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
-import naive
 import pytest
 import torch
 import wtal_aggregators as wa
-from conftest import NEEDS_NUMBA
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from . import naive
+from .conftest import NEEDS_NUMBA
 
 LINEAR = [wa.WeightedSum, wa.Dropout, wa.Norm, wa.SoftmaxNorm, wa.Mean, wa.MarginalizedAverage]
 REFERENCE = pytest.param("MarginalizedAverageReference", marks=NEEDS_NUMBA)

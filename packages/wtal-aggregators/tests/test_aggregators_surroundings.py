@@ -8,10 +8,11 @@ import sys
 import pytest
 import torch
 import wtal_aggregators as wa
-from conftest import NEEDS_NUMBA
 from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 from wtal_aggregators import _quadrature
+
+from .conftest import NEEDS_NUMBA
 
 
 @pytest.fixture

@@ -54,14 +54,14 @@ def install(tmp_path, monkeypatch, clean_modules):
 
 @pytest.fixture
 def fakes(monkeypatch, clean_modules):
-    """Install the distribution `wtal-fakes`, which has one component of each kind."""
+    """Install the distribution `wtal-fakes`, which has the components that experiments use and the core has not."""
     monkeypatch.syspath_prepend(str(FAKES))
     importlib.invalidate_caches()
 
 
 @pytest.fixture
 def registry(fakes):
-    from wtal_core.plugins import discover
+    from wtal_core.registry import discover
 
     return discover()
 
@@ -100,7 +100,8 @@ def write_data(folder, streams=("rgb", "flow"), training=6, test=3, dim=4, seed=
     (folder / "tiny.toml").write_text(
         '[data]\nannotations = "annotations.json"\nfeatures = "features"\n'
         f"streams = {list(streams)}\ngrid = {{ frames_per_second = 10, stride = 2 }}\n"
-        "[training]\nlearning_rate = 0.01\nsnippets = 5\niterations = 12\nbatch_size = 4\ncheckpoint_every = 5\n"
+        '[training]\nclip = { name = "segments", snippets = 5 }\n'
+        "learning_rate = 0.01\niterations = 12\nbatch_size = 4\ncheckpoint_every = 5\n"
     )
     return folder / "tiny.toml"
 

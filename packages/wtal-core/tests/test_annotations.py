@@ -3,11 +3,22 @@
 import json
 
 import pytest
-from conftest import SHARED
-from wtal_core.annotations import Instance, Video, read_annotations, select_subset
-from wtal_core.errors import DataError, Problems
+from wtal_core.builtin.activitynet import ActivityNet
+from wtal_core.contracts import Instance, Video
+from wtal_core.data.dataset import open_reader
+from wtal_core.data.videos import read_videos, select_subset
+from wtal_core.errors import DataError, PluginError, Problems, WtalError
+from wtal_core.registry import discover
+from wtal_core.testing import parametrize_with_clauses, tmp_plugin
+
+from .conftest import SHARED
 
 NFC, NFD = "caf\xe9", "cafe\u0301"
+
+
+def read_annotations(path, exclude=(), reader="activitynet", subsets=None):
+    """The videos as a data set gets them from the reader."""
+    return read_videos(open_reader(discover(), "annotation reader", reader, path), path, exclude, subsets)
 
 
 @pytest.fixture
@@ -215,9 +226,25 @@ def test_a_number_that_is_none_is_named_with_video_and_key(tmp_path, key, digits
     duration, end = (digits, "2") if key == "duration" else ("10", digits)
     video = '"subset": "t", "duration": ' + duration + ', "annotations": [{"label": "a", "segment": [1, ' + end + "]}]"
     path.write_text('{"database": {"v": {' + video + "}}}")
-    with pytest.raises(Problems) as error:
+    with pytest.raises(WtalError) as error:
         read_annotations(path)
     assert str(error.value) == f"{path}: video 'v': key '{key}' must be finite, got {shown}"
+
+
+def test_a_constant_that_json_lacks_is_named_where_nothing_reads_it(write):
+    path = write({"v": entry(frames=[{"fps": float("nan")}])})
+    with pytest.raises(DataError) as error:
+        read_annotations(path)
+    assert str(error.value) == (f"{path}: video 'v': key 'frames[0].fps' must be finite, got nan")
+
+
+def test_what_is_not_wanted_need_not_be_complete(write):
+    path = write({"v": entry(), "w": entry(subset="x", duration="long", annotations=[3]), "../x": {"subset": "y"}})
+    videos = read_annotations(path, subsets=["Training"])
+    assert list(videos) == ["v", "w", "../x"]
+    assert videos["w"] == Video("w", "x", None, ())
+    with pytest.raises(Problems, match="video 'w': key 'duration' must be a number"):
+        read_annotations(path, subsets=["training", "X"])
 
 
 def test_many_malformed_entries_are_counted(write):
@@ -238,6 +265,169 @@ def test_an_empty_subset_lists_those_that_exist(write, asked, said):
     with pytest.raises(DataError) as error:
         select_subset(read_annotations(path), asked, path)
     assert str(error.value) == f"{path}: no video in subset {asked!r}; {said}"
+
+
+# A third party's reader
+
+
+class Lines:
+    """A line a video: name, subset, label; a line that begins with '!' cannot be read."""
+
+    def __init__(self, path):
+        if not path.exists():
+            raise OSError(f"{path}: no such list")
+        self.lines = dict(line.split(":", 1) for line in path.read_text().splitlines())
+        if not self.lines:
+            raise ValueError(f"{path}: no lines")
+        self.asked = []
+
+    notes = ("2 lines without a label are left out",)
+
+    def names(self):
+        return iter(self.lines)
+
+    def video(self, name):
+        self.asked.append(name)
+        if self.lines[name].startswith("!"):
+            raise ValueError("key 'label' is illegible")
+        subset, label = self.lines[name].split(":")
+        return Video(name, subset, None, (Instance(label),))
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """Read a list of lines with a third party's reader: `listed("v1:training:jump")`."""
+
+    def do(*lines, reader=Lines, exclude=()):
+        path = tmp_path / "list"
+        path.write_text("\n".join(lines))
+        with tmp_plugin("annotation reader", "lines", reader):
+            return read_annotations(path, exclude, "lines")
+
+    return do
+
+
+def test_a_third_partys_names_follow_the_same_rules(listed, tmp_path):
+    assert listed(f"{NFD} :  training :jump ", "w:test:run") == {
+        NFC: Video(NFC, "training", None, (Instance("jump"),)),
+        "w": Video("w", "test", None, (Instance("run"),)),
+    }
+    with pytest.raises(Problems) as error:
+        listed(f"{NFD}:t:jump", f"{NFC}:t:jump", "../v:t:jump", "w:!", exclude=["x"])
+    assert [str(problem) for problem in error.value.problems] == [
+        f"{tmp_path}/list: no video 'x', which data.exclude names",
+        f"{tmp_path}/list: videos 'cafe\\u0301' and 'caf\\xe9' have the same name, for names are compared in Unicode's "
+        "form NFC and without white space around them; rename or remove one",
+        f"{tmp_path}/list: video '../v': features are looked for by this name, so it must be a path within a folder: "
+        "without '.', '..', an empty part or a control character; rename the video",
+        f"{tmp_path}/list: video 'w': key 'label' is illegible",
+    ]
+
+
+def test_what_is_excluded_is_not_read(tmp_path):
+    (tmp_path / "list").write_text(f"{NFD} :!\nv:t:jump\nw:!")
+    with tmp_plugin("annotation reader", "lines", Lines):
+        reader = open_reader(discover(), "annotation reader", "lines", tmp_path / "list")
+        assert list(read_videos(reader, tmp_path / "list", [NFC, " w"])) == ["v"]
+    assert reader.made.asked == ["v"]
+
+
+def test_what_a_third_party_says_of_its_file_is_said_as_it_is(listed, tmp_path):
+    with pytest.raises(DataError) as error:
+        listed("")
+    assert str(error.value) == f"{tmp_path}/list: no lines"
+    with tmp_plugin("annotation reader", "lines", Lines), pytest.raises(DataError) as error:
+        read_annotations(tmp_path / "none", reader="lines")
+    assert str(error.value) == f"{tmp_path}/none: no such list"
+
+
+class Late(Lines):
+    """Opens its files only when they are asked for."""
+
+    def names(self):
+        raise OSError("the index is gone")
+
+
+class LateVideo(Lines):
+    def video(self, name):
+        raise FileNotFoundError(2, "No such file or directory", f"{name}.xml")
+
+
+def test_a_file_that_is_missing_later_is_said_with_the_path(listed, tmp_path):
+    with pytest.raises(DataError) as error:
+        listed("v:t:jump", reader=Late)
+    assert str(error.value) == f"{tmp_path}/list: the index is gone"
+    with pytest.raises(Problems) as error:
+        listed("v:t:jump", "w:t:jump", reader=LateVideo)
+    assert str(error.value).splitlines() == [
+        f"{tmp_path}/list: video {name!r}: [Errno 2] No such file or directory: '{name}.xml'" for name in ("v", "w")
+    ]
+
+
+def answering(answer):
+    class Reader(Lines):
+        def video(self, name):
+            return answer
+
+    return Reader
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Video("w", "t", None, ()), "it was asked for this video, and gave 'w'"),
+        (Video("v", 3, None, ()), "a video's name and subset must be strings, got 'v' and 3"),
+        (Video("v", "t", 0.0, ()), "video 'v': the duration must be above 0 s or None, got 0.0"),
+        (Video("v", "t", float("nan"), ()), "video 'v': the duration must be above 0 s or None, got nan"),
+        (Video("v", "t", None, (Instance(3),)), "video 'v': a label must be a string, got 3"),
+        (
+            Video("v", "t", None, (Instance("jump", (2, 1)),)),
+            "video 'v': a segment must have 0 <= start <= end, got (2, 1)",
+        ),
+    ],
+)
+def test_an_answer_that_breaks_the_contract_is_the_readers_fault(listed, answer, said):
+    with pytest.raises(PluginError) as error:
+        listed("v:t:jump", reader=answering(answer))
+    assert str(error.value) == (f"annotation reader 'lines' of tmp-plugin 0 fails on video 'v': TypeError: {said}")
+
+
+class Numbers:
+    def __init__(self, path):
+        pass
+
+    def names(self):
+        return [7]
+
+
+def test_names_are_strings(tmp_path):
+    with tmp_plugin("annotation reader", "lines", Numbers):
+        reader = open_reader(discover(), "annotation reader", "lines", tmp_path)
+        with pytest.raises(PluginError) as error:
+            reader.names()
+    assert str(error.value) == (
+        "annotation reader 'lines' of tmp-plugin 0 fails: TypeError: names must be strings, got [7]"
+    )
+
+
+# The contract
+
+
+def write_activitynet(path, videos):
+    database = {
+        name: {
+            "subset": subset,
+            "duration": duration,
+            "annotations": [{"label": label, "segment": segment} for label, segment in instances],
+        }
+        for name, subset, duration, instances in videos
+    }
+    path.write_text(json.dumps({"database": database}))
+
+
+@parametrize_with_clauses("annotation reader", ActivityNet, write=write_activitynet)
+def test_activitynets_format_keeps_the_contract(clause):
+    clause()
 
 
 # Published files

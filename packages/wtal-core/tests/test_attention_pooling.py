@@ -1,18 +1,21 @@
 """The attention-pooling decoder against shapes, masks, hand computation and gradients."""
 
-import naive
+import math
+
 import pytest
 import torch
 from torch import nn
-from wtal_core.attention_pooling import AttentionPooling
+from wtal_core.builtin.attention_pooling import AttentionPooling
 from wtal_core.contracts import Targets
+
+from . import naive
 
 B, T, D, C = 3, 7, 5, 4
 
 
 class WeightedSum(nn.Module):
     def forward(self, features, attention, mask=None):
-        return (attention.unsqueeze(-1) * features).sum(1)
+        return attention @ features if attention.ndim == 3 else (attention.unsqueeze(-1) * features).sum(1)
 
 
 @pytest.fixture
@@ -31,22 +34,26 @@ def features():
 
 def test_shapes_and_ranges(make, features):
     decoding = make()(features)
-    shapes = {name: tuple(tensor.shape) for name, tensor in decoding._asdict().items()}
+    assert decoding.probabilities is None
+    shapes = {name: tuple(part.shape) for name, part in decoding._asdict().items() if part is not None}
     assert shapes == {
+        "features": (B, T, D),
         "attention": (B, 1, T),
-        "patterns": (B, 1, D),
+        "pooled": (B, 1, D),
         "logits": (B, 1, C),
         "class_scores": (B, C),
         "head_weight": (C, D),
-        "mean_attention": (B,),
+        "class_logits": (B, C),
+        "mean_attention": (B, 1),
     }
+    assert decoding.features is features
     assert ((decoding.attention > 0) & (decoding.attention < 1)).all()
-    torch.testing.assert_close(decoding.mean_attention, decoding.attention[:, 0].mean(-1))
+    torch.testing.assert_close(decoding.mean_attention, decoding.attention.mean(-1))
 
 
-def test_logits_are_linear_in_the_patterns_without_bias(make, features):
+def test_logits_are_linear_in_what_was_pooled_without_bias(make, features):
     decoding = make()(features)
-    torch.testing.assert_close(decoding.logits, decoding.patterns @ decoding.head_weight.T)
+    torch.testing.assert_close(decoding.logits, decoding.pooled @ decoding.head_weight.T)
     torch.testing.assert_close(decoding.class_scores, torch.sigmoid(decoding.logits[:, 0]))
 
 
@@ -67,7 +74,7 @@ def test_a_masked_video_equals_the_shorter_one(make, features, length):
     masked, shorter = decoder(features, mask), decoder(features[:, :length])
     torch.testing.assert_close(masked.attention[..., :length], shorter.attention)
     assert (masked.attention[..., length:] == 0).all()
-    for name in ("patterns", "logits", "class_scores", "mean_attention"):
+    for name in ("pooled", "logits", "class_scores", "mean_attention"):
         torch.testing.assert_close(getattr(masked, name), getattr(shorter, name))
 
 
@@ -118,3 +125,51 @@ def test_the_gradient_reaches_every_parameter(make, features, targets):
 def test_labels_are_not_seen_by_the_forward_pass(make, features, targets):
     decoder = make()
     torch.testing.assert_close(decoder(features, None, targets), decoder(features), rtol=0, atol=0)
+
+
+# An attention for each class
+
+
+def test_a_class_reads_its_own_attention(make, features):
+    decoder = make(class_wise=True)
+    decoding = decoder(features)
+    for name, shape in {"attention": (B, C, T), "pooled": (B, C, D), "logits": (B, C, C)}.items():
+        assert getattr(decoding, name).shape == shape
+    weight = decoder.classifier.weight.tolist()
+    for video in range(B):
+        expected = naive.class_wise_logits(features[video].tolist(), decoding.attention[video].tolist(), weight)
+        assert decoding.class_logits[video].tolist() == pytest.approx(expected, rel=1e-12)
+        scores = [1 / (1 + math.exp(-logit)) for logit in expected]
+        assert decoding.class_scores[video].tolist() == pytest.approx(scores, rel=1e-12)
+        torch.testing.assert_close(decoding.probabilities[video], torch.tensor(scores, dtype=torch.float64).diag())
+
+
+def test_the_terms_of_class_wise_attention(make, features, targets):
+    decoder = make(class_wise=True, sparsity=0.5)
+    mask = torch.arange(T) < torch.tensor([[7], [4], [1]])
+    mask[0, 2] = False  # hidden, with others after it
+    decoding = decoder(features, mask)
+    terms = decoder.loss(decoding, targets)
+    expected = naive.binary_cross_entropy(decoding.class_scores.tolist(), targets.labels.tolist())
+    assert terms["classification"].item() == pytest.approx(expected, rel=1e-12)
+    means = [decoding.attention[b, c][mask[b]].mean().item() for b in range(B) for c in range(C)]
+    assert terms["sparsity"].item() == pytest.approx(0.5 * sum(means) / (B * C), rel=1e-12)
+
+
+@pytest.mark.parametrize("class_wise", [False, True])
+def test_a_hidden_snippet_is_as_if_it_were_not_there(make, features, class_wise):
+    decoder = make(class_wise=class_wise)
+    shown = [0, 1, 3, 6]
+    mask = torch.zeros(B, T, dtype=torch.bool)
+    mask[:, shown] = True
+    masked, fewer = decoder(features, mask), decoder(features[:, shown])
+    assert (masked.attention[..., ~mask[0]] == 0).all()
+    torch.testing.assert_close(masked.attention[..., shown], fewer.attention)
+    for name in ("pooled", "logits", "class_scores", "mean_attention"):
+        torch.testing.assert_close(getattr(masked, name), getattr(fewer, name))
+
+
+def test_the_gradient_of_class_wise_attention_reaches_every_parameter(make, features, targets):
+    decoder = make(class_wise=True, sparsity=0.1)
+    sum(decoder.loss(decoder(features), targets).values()).backward()
+    assert [name for name, p in decoder.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []

@@ -4,11 +4,18 @@ import json
 import pickle
 import re
 import sys
+from collections import Counter
 
+import numpy as np
 import pytest
-from conftest import FAKES, hook, plugin, python
+from wtal_core import config
+from wtal_core.builtin.activitynet import ActivityNet
+from wtal_core.builtin.features import NpyFolder
 from wtal_core.cli import main
 from wtal_core.errors import ConfigError, DataError, PluginError, Problems
+from wtal_core.testing import tmp_plugin
+
+from .conftest import FAKES, edit_json, hook, plugin, python
 
 COMMANDS = ["run", "train", "localize", "evaluate", "sweep", "validate", "plugins", "describe", "new-plugin", "demo"]
 
@@ -78,9 +85,9 @@ def test_debug_in_a_process_of_its_own(tiny):
 
 
 def test_a_bug_keeps_its_traceback(tiny, monkeypatch):
-    from wtal_core import training
+    from wtal_core.training import loop
 
-    monkeypatch.setattr(training, "batch_indices", lambda *_: 1 / 0)
+    monkeypatch.setattr(loop, "make_batch", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["train", str(tiny), "--out", str(tiny.parent / "out")])
 
@@ -159,6 +166,42 @@ def test_localize_says_what_it_wrote_and_what_is_next(wtal, tiny, tmp_path):
     assert answer.out == f"{run / 'detections.json'}: written; next: wtal evaluate {run}\n"
 
 
+class Silent:
+    """A teacher that says nothing, and keeps what it was shown."""
+
+    shown = []  # noqa: RUF012 - it is built anew for every stage
+
+    def __call__(self, prediction, detections, edges, video):
+        self.shown.append((video.name, detections.start.tolist(), detections.score.tolist()))
+        return np.full((len(video.labels), len(edges) - 1), np.nan)
+
+
+def test_localizing_otherwise_later_changes_the_last_stage_and_nothing_that_a_teacher_saw(wtal, tiny, tmp_path):
+    run, fraction = tmp_path / "seed-0", "localization.proposer.fraction=0.99"
+    tiny.write_text(
+        tiny.read_text() + '[localization]\nproposer = { name = "threshold", fraction = 0.5 }\n[[stages]]\n[[stages]]\n'
+        'teacher = "silent"\nlocalization = { proposer = { name = "threshold", fraction = 0.25 } }\n'
+    )
+    with tmp_plugin("teacher", "silent", Silent):
+        Silent.shown.clear()
+        assert wtal("run", tiny, "--out", tmp_path).err == ""
+        shown, detections = Silent.shown[-6:], (run / "detections.json").read_text()
+        assert [name for name, *_ in shown] == [f"v{number}" for number in range(6)]
+        assert wtal("localize", run, "--set", fraction).err == ""
+        assert (run / "detections.json").read_text() != detections
+        for file in (run / "config.toml", tiny):
+            kept = config.stages(config.settled(config.load(file)))[0].localization
+            assert kept.proposer == {"name": "threshold", "fraction": 0.5}
+        last = config.stages(config.load(run / "config.toml"))[-1].localization
+        assert last.proposer == {"name": "threshold", "fraction": 0.99}
+        (run / "checkpoints" / "stage-1" / "rgb.safetensors").unlink()
+        Silent.shown.clear()
+        assert wtal("train", run / "config.toml", "--out", tmp_path, "--resume").err == ""
+        assert Silent.shown[-6:] == shown
+        assert wtal("localize", run, "--set", "localization.proposer.fraction=0.25").err == ""
+        assert (run / "detections.json").read_text() == detections
+
+
 def test_validate_describes_what_is_right(wtal, tiny):
     answer = wtal("validate", tiny)
     assert (answer.code, answer.err) == (0, "")
@@ -178,9 +221,155 @@ def test_validate_lists_all_that_is_wrong(wtal, tiny):
     assert (answer.code, answer.out) == (2, "")
     lines = answer.err.splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith("error: video 'v3', stream 'rgb': ")
-    assert lines[1].startswith("error: `device`: cannot compute on 'toaster': ")
-    assert lines[1].endswith('; use "auto" or "cpu"')
+    assert lines[0].startswith("error: `device`: cannot compute on 'toaster': ")
+    assert lines[0].endswith('; use "auto" or "cpu"')
+    assert lines[1].startswith("error: video 'v3', stream 'rgb': ")
+
+
+def test_validate_counts_what_nobody_can_tell_apart_from_instances(wtal, tiny):
+    def change(content):
+        for name in ("v7", "v8"):
+            content["database"][name]["annotations"].append({"label": "Ambiguous", "segment": [0, 1]})
+
+    edit_json(tiny.parent / "annotations.json", change)
+    lines = wtal("validate", tiny).out.splitlines()
+    assert lines[1:4] == [
+        "  training: 6 videos, 6 instances",
+        "  validation: 3 videos, 3 instances, 2 ambiguous intervals",
+        "  2 classes: jump, run",
+    ]
+
+
+def nan(folder):
+    np.save(folder / "features" / "flow" / "v8.npy", np.full((10, 4), np.nan, np.float32))
+    np.save(folder / "features" / "rgb" / "v0.npy", np.full((10, 4), np.inf, np.float32))
+
+
+def without_segment(folder):
+    def change(content):
+        content["database"]["v8"]["annotations"] = [{"label": "run"}]
+        content["database"]["v1"]["annotations"] = [{"label": "run"}]
+
+    edit_json(folder / "annotations.json", change)
+
+
+def without_files(folder):
+    (folder / "features" / "rgb" / "v3.npy").unlink()
+    (folder / "features" / "flow" / "v7.npy").unlink()
+
+
+def nothing(folder):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("spoil", "settings", "count"),
+    [
+        (nan, [], 2),
+        (without_segment, [], 1),
+        (without_files, [], 2),
+        (without_files, ["device=toaster", "model.aggregator=mean", "data.classes=['run']"], 5),
+        (nothing, ["training.clip.snipets=3", "training.sampler=epoch", "localization.clip=hole"], 3),
+        (nothing, ["training.losses=['snippet-targets']"], 2),
+        (nothing, ["localization.clip={name='crop', snippets=5}"], 1),
+        (nothing, ["stages.0.frozen=['tail']"], 1),
+        (nothing, ["stages.0.frozen=['']"], 1),
+        (without_segment, ["stages.0.teacher=annotations", "data.test_subset=training"], 2),
+        (nothing, ["trackers=['tensorbord', {name='tensorboard', flush=1}]"], 2),
+        (nothing, ["training.iterations=x", "stages.0.modles=1"], 2),
+    ],
+)
+def test_validate_prints_what_a_run_is_refused_for(wtal, tiny, tmp_path, spoil, settings, count):
+    spoil(tiny.parent)
+    words = [word for setting in settings for word in ("--set", setting)]
+    validated = wtal("validate", tiny, *words)
+    assert (validated.code, validated.out) == (2, "")
+    assert len(validated.err.splitlines()) == count
+    assert len(set(validated.err.splitlines())) == count
+    refused = wtal("run", tiny, "--out", tmp_path / "out", *words)
+    assert (refused.code, refused.out) == (2, "")
+    if settings and "training.iterations=x" in settings:  # of what is no experiment, the same is said
+        assert sorted(refused.err.splitlines()) == sorted(validated.err.splitlines())
+    else:
+        assert refused.err == validated.err
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+NAMELESS = "is a table without a `name`, a string that says which component it is"
+
+
+@pytest.mark.parametrize(
+    ("top", "text", "said"),
+    [
+        ("", "[model]\naggregator = { power = 2 }", [f"`model.aggregator` {NAMELESS}"]),
+        ("trackers = [{ x = 1 }]", "", [f"`trackers[0]` {NAMELESS}"]),
+        ("", "[[stages]]\nteacher = { x = 1 }", [f"`stages[0].teacher` {NAMELESS}"]),
+        (
+            "",
+            "[[stages]]\ntraining = { losses = ['b', { x = 1 }, { y = 1 }] }",
+            [f"`stages[0].training.losses[{number}]` {NAMELESS}" for number in (1, 2)],
+        ),
+        (
+            "",
+            '[[stages]]\ntraining = { iterations = "x", foo = 1 }\n[[stages]]\nmodel = { decoder = 3 }',
+            [
+                "`stages[0].training.iterations`: Expected `int`, got `str`",
+                "unknown key `stages[0].training.foo`; known: batch_size, checkpoint_every, clip, feature_dropout, "
+                "iterations, learning_rate, losses, sampler, standardize, weight_decay",
+                "`stages[1].model.decoder`: Expected `str | table`, got `int`",
+            ],
+        ),
+        (
+            "",
+            "[[stages]]\nlocalization = { stream_weights = [1], clip = { x = 1 } }",
+            [
+                f"`stages[0].localization.clip` {NAMELESS}",
+                "`stages[0].localization.stream_weights` must hold one weight for each of the 2 streams, not all zero; "
+                "got [1.0]",
+            ],
+        ),
+        ("stages = []", "", ["`stages` is empty; leave it out for one stage"]),
+        ("", '[[stages]]\nstart = "continue"', ['`stages[0].start` is "continue", but there is no stage before it']),
+    ],
+)
+def test_what_is_wrong_in_the_file_does_not_hide_what_is_wrong_elsewhere(wtal, tiny, top, text, said):
+    without_files(tiny.parent)
+    tiny.write_text(f"{top}\n{tiny.read_text()}{text}\n")
+    answer = wtal("validate", tiny)
+    lines = answer.err.splitlines()
+    assert sorted(lines[:-2]) == sorted(f"error: {tiny}: {sentence}" for sentence in said)
+    assert lines[-2].startswith("error: video 'v3', stream 'rgb': ")
+    assert lines[-1].startswith("error: video 'v7', stream 'flow': ")
+
+
+def test_data_are_opened_once_a_command_and_surveyed_once_for_all_seeds(wtal, tiny, tmp_path, monkeypatch):
+    seen = Counter()
+
+    def count(kind, name, label):
+        real = getattr(kind, name)
+
+        def counting(self, *given, **named):
+            seen[label(*given, **named)] += 1
+            return real(self, *given, **named)
+
+        monkeypatch.setattr(kind, name, counting)
+
+    def read(name, stream, rows=None):
+        return f"{name} whole" if rows is None else "rows"
+
+    count(ActivityNet, "__init__", lambda path: "annotations")
+    count(ActivityNet, "video", lambda name: f"{name} annotated")
+    count(NpyFolder, "__init__", lambda path: "features")
+    count(NpyFolder, "shape", lambda name, stream: f"{name} shape")
+    count(NpyFolder, "read", read)
+    answer = wtal("run", tiny, "--out", tmp_path, "--seeds", "0,1,2", "--set", "data.streams=['rgb']")
+    assert (answer.code, answer.err) == (0, "")
+    assert (seen["annotations"], seen["features"]) == (1, 1)
+    assert [seen[f"v{number} annotated"] for number in range(9)] == [1] * 9
+    assert [seen[f"v{number} shape"] for number in range(9)] == [1] * 9
+    # Training videos are read whole by the survey; test videos also by the models of each seed.
+    assert [seen[f"v{number} whole"] for number in range(9)] == [1] * 6 + [4] * 3
+    assert seen["rows"] == 3 * 12 * 4
 
 
 def test_plugins_lists_the_fakes(wtal):
@@ -335,3 +524,15 @@ def test_describe_can_leave_out_one_of_two_plugins(wtal, install):
 def test_describe_names_the_nearest(wtal, arguments, said):
     answer = wtal("describe", *arguments)
     assert (answer.code, answer.out, answer.err) == (2, "", f"error: {said}\n")
+
+
+def test_a_home_folder_that_the_shell_left_is_written_out(wtal, tiny, fakes, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tiny.parent))
+    monkeypatch.setenv("USERPROFILE", str(tiny.parent))
+    monkeypatch.chdir(tmp_path)
+    assert wtal("validate", "~/tiny.toml", "--out", "~/runs").code == 0
+    answer = wtal("new-plugin", "thing", "--kind", "aggregator", "--out", "~/thing")
+    assert answer.code == 0
+    assert (tiny.parent / "thing" / "pyproject.toml").is_file()
+    assert wtal("evaluate", "~/none").err.startswith(f"error: {tiny.parent / 'none'}: no run here")
+    assert not list(tmp_path.glob("~*"))

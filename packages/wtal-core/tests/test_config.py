@@ -34,14 +34,14 @@ def test_defaults_and_paths_relative_to_the_file(write, tmp_path, monkeypatch):
     assert experiment.data.annotations == str(tmp_path / "a.json")
     assert experiment.data.features == str(tmp_path / "f")
     assert (experiment.data.streams, experiment.model.decoder) == (["rgb", "flow"], "attention-pooling")
-    assert (experiment.training.snippets, experiment.seed, experiment.threads) == (20, 0, 1)
+    assert (experiment.training.clip, experiment.seed, experiment.threads) == ("segments", 0, 1)
 
 
 def test_absolute_paths_stay(write):
     assert config.load(write(DATA.replace("a.json", "/x/a.json"))).data.annotations == "/x/a.json"
 
 
-TOP = "data, device, disable_plugins, evaluation, localization, model, seed, threads, training"
+TOP = "data, device, disable_plugins, evaluation, localization, model, seed, stages, threads, trackers, training"
 
 WRONG = [
     # unknown and misspelt keys
@@ -57,7 +57,7 @@ WRONG = [
     (DATA + "[training]\niteration = 3", "unknown key `training.iteration`; did you mean 'iterations'?"),
     (
         DATA + "[localization]\nx = 1",
-        "unknown key `localization.x`; known: activation, fusion, proposer, stream_weights, suppressor",
+        "unknown key `localization.x`; known: activation, clip, fusion, proposer, stream_weights, suppressor",
     ),
     (DATA + "[evaluation]\nevaluatr = 1", "unknown key `evaluation.evaluatr`; did you mean 'evaluator'?"),
     # missing keys
@@ -68,10 +68,10 @@ WRONG = [
     ("device = 3\n" + DATA, "`device`: Expected `str`, got `int`"),
     ('threads = "x"\n' + DATA, "`threads`: Expected `int`, got `str`"),
     ('disable_plugins = "x"\n' + DATA, "`disable_plugins`: Expected `array`, got `str`"),
-    ("disable_plugins = [3]\n" + DATA, "`disable_plugins`: Expected `str`, got `int`"),
+    ("disable_plugins = [3]\n" + DATA, "`disable_plugins[0]`: Expected `str`, got `int`"),
     (DATA + "reader = 3", "`data.reader`: Expected `str | table`, got `int`"),
     (DATA + 'streams = "rgb"', "`data.streams`: Expected `array`, got `str`"),
-    (DATA + 'streams = ["rgb", 3]', "`data.streams`: Expected `str`, got `int`"),
+    (DATA + 'streams = ["rgb", 3]', "`data.streams[1]`: Expected `str | array`, got `int`"),
     (DATA + "training_subset = 3", "`data.training_subset`: Expected `str`, got `int`"),
     (DATA + "test_subset = 3", "`data.test_subset`: Expected `str`, got `int`"),
     (DATA + 'classes = "x"', "`data.classes`: Expected `array | null`, got `str`"),
@@ -82,7 +82,6 @@ WRONG = [
     *(
         (DATA + f'[training]\n{key} = "x"', f"`training.{key}`: Expected `{kind}`, got `str`")
         for key, kind in {
-            "snippets": "int",
             "learning_rate": "float",
             "iterations": "int",
             "batch_size": "int",
@@ -113,7 +112,7 @@ WRONG = [
     (DATA + "[training]\nfeature_dropout = 1.0", "`training.feature_dropout`: Expected `float` < 1.0"),
     (
         DATA + "[localization]\nstream_weights = [1, -1]",
-        "`localization.stream_weights`: Expected `float` >= 0.0",
+        "`localization.stream_weights[1]`: Expected `float` >= 0.0",
     ),
     *(
         (
@@ -276,7 +275,7 @@ SHAPE = "expected key.path=value, such as training.iterations=500"
         ("training.iteratons=3", "unknown key `training.iteratons`; did you mean 'iterations'?"),
         ("trainng.iterations=3", "unknown key `trainng`; did you mean 'training'?"),
         ("seed.x=3", "'seed' has no keys of its own"),
-        ("data.streams.x=1", "'streams' has no keys of its own"),
+        ("data.streams.x=1", "give the whole list, or a key of one of its tables"),
         ("data.exclude=x", "`data.exclude`: Expected `array`, got `str`"),
         ("training.iterations=0", "`training.iterations`: Expected `int` >= 1"),
         (
@@ -332,8 +331,34 @@ fusion = "attention"
 stream_weights = [1]
 """
 
+JOINT = """
+trackers = ["a", { name = "b", deep = { er = [1] } }]
+[data]
+annotations = "/x/a.json"
+annotation_reader = { name = "r", sheet = 2 }
+features = "/x/f"
+grid = "duration"
+streams = [["rgb", "flow"], "audio"]
+[training]
+clip = { name = "segments", snippets = 4 }
+sampler = { name = "pairs", of = 3 }
+losses = ["a", { name = "b", weight = 0.5 }]
+[localization]
+clip = "uniform"
+stream_weights = [1, 0]
+[[stages]]
+models = 3
+[[stages]]
+teacher = "t"
+start = "continue"
+frozen = ["head"]
+training = { iterations = 3, losses = [] }
+model = { decoder = { name = "d" } }
+localization = { stream_weights = [0, 1] }
+"""
 
-@pytest.mark.parametrize("text", [DATA, FULL])
+
+@pytest.mark.parametrize("text", [DATA, FULL, JOINT])
 def test_what_is_dumped_loads_as_the_same(write, tmp_path, text):
     experiment = config.load(write(text))
     (tmp_path / "below").mkdir()
@@ -367,14 +392,315 @@ def test_differences_are_dotted_keys_in_either_order(plain, settings, keys):
     assert config.differences(changed, plain) == keys
 
 
+@pytest.mark.parametrize("value", ["nms", {"name": "nms", "tiou": 0.5}, {"name": "nms"}])
+def test_a_component_has_a_name(value):
+    assert config.name_of(value) == "nms"
+
+
+# Joint streams
+
+
+def test_joint_streams_have_a_name_and_one_weight(write):
+    file = write(DATA + 'streams = [["rgb", "flow"], "audio"]\n[localization]\nstream_weights = [1, 2]')
+    experiment = config.load(file)
+    assert experiment.data.streams == [["rgb", "flow"], "audio"]
+    assert [config.stream_name(stream) for stream in experiment.data.streams] == ["rgb+flow", "audio"]
+    assert problems(file, ["localization.stream_weights=[1,1,1]"]) == [
+        "--set localization.stream_weights=[1,1,1]: `localization.stream_weights` must hold one weight for each of the "
+        "2 streams, not all zero; got [1.0, 1.0, 1.0]"
+    ]
+
+
 @pytest.mark.parametrize(
-    ("value", "parts"),
-    [("nms", ("nms", {})), ({"name": "nms", "tiou": 0.5}, ("nms", {"tiou": 0.5})), ({"name": "nms"}, ("nms", {}))],
+    ("streams", "said"),
+    [
+        ('[["rgb", "flow"], "rgb"]', "names a stream twice: [['rgb', 'flow'], 'rgb']"),
+        ('[["rgb", "rgb "]]', "names a stream twice: [['rgb', 'rgb ']]"),
+        ('["rgb", []]', "joins no streams in an empty list: ['rgb', []]"),
+        ("[[]]", "joins no streams in an empty list: [[]]"),
+    ],
 )
-def test_a_component_is_a_name_and_options(value, parts):
-    before = repr(value)
-    assert config.component(value) == parts
-    assert repr(value) == before
+def test_joint_streams_are_distinct(write, streams, said):
+    file = write(DATA + f"streams = {streams}")
+    assert problems(file) == [f"{file}: `data.streams` {said}"]
+
+
+def test_joint_streams_are_names(write):
+    file = write(DATA + 'streams = [["../rgb", "flow"], "rgb+audio"]')
+    assert problems(file) == [
+        f"{file}: `data.streams`: '../rgb' is no name of a folder; leave out '.', '..' and empty parts",
+        f"{file}: `data.streams`: 'rgb+audio' has a '+', which joins streams; write them as a list in the list",
+    ]
+    file = write(DATA + 'streams = [["rgb", 3], "flow"]')
+    assert problems(file) == [f"{file}: `data.streams[0][1]`: Expected `str`, got `int`"]
+
+
+# Stages
+
+
+STAGES = """
+[training]
+iterations = 100
+clip = { name = "crop", snippets = 50 }
+losses = ["a"]
+[localization]
+proposer = { name = "threshold", fraction = 0.3 }
+[[stages]]
+[[stages]]
+teacher = { name = "t", share = 0.5 }
+models = 2
+start = "continue"
+frozen = ["head"]
+training = { iterations = 7, losses = ["b", { name = "c", weight = 2 }] }
+model = { decoder = { name = "d", hidden = 3 } }
+localization = { suppressor = "soft-nms" }
+"""
+
+
+def test_a_stage_is_as_the_experiment_but_for_what_it_changes(write):
+    experiment = config.load(write(DATA + STAGES))
+    first, second = config.stages(experiment)
+    assert (first.model, first.training, first.localization) == (
+        experiment.model,
+        experiment.training,
+        experiment.localization,
+    )
+    assert (first.stage, second.stage.models, second.number) == (config.Stage(), 2, 1)
+    assert (second.training.iterations, second.training.clip) == (7, {"name": "crop", "snippets": 50})
+    assert second.training.losses == ["b", {"name": "c", "weight": 2}]
+    assert (second.model.decoder, second.model.aggregator) == ({"name": "d", "hidden": 3}, "maa")
+    assert second.localization.suppressor == "soft-nms"
+    assert second.localization.proposer == {"name": "threshold", "fraction": 0.3}
+
+
+TYPES = {
+    "clip": "str | table",
+    "sampler": "str | table",
+    "losses": "array",
+    "learning_rate": "float",
+    "iterations": "int",
+    "batch_size": "int",
+    "weight_decay": "float",
+    "standardize": "bool",
+    "feature_dropout": "float",
+    "checkpoint_every": "int",
+}
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        *(
+            (f"training = {{ {key} = [1] }}", f"`stages[1].training.{key}`: Expected `{kind}`, got `array`")
+            for key, kind in TYPES.items()
+            if key != "losses"
+        ),
+        *(
+            (f"localization = {{ {key} = 3 }}", f"`stages[1].localization.{key}`: Expected `str | table`, got `int`")
+            for key in ("clip", "activation", "proposer", "suppressor")
+        ),
+        *(
+            (f"model = {{ {key} = 3 }}", f"`stages[1].model.{key}`: Expected `str | table`, got `int`")
+            for key in ("decoder", "aggregator")
+        ),
+        *(
+            (
+                f"{section} = {{ {key} = {{ x = 1 }} }}",
+                f"`stages[1].{section}.{key}` is a table without a `name`, a string that says which component it is",
+            )
+            for section, key in [("model", "decoder"), ("training", "clip"), ("localization", "activation")]
+        ),
+        ("training = { losses = 3 }", "`stages[1].training.losses`: Expected `array`, got `int`"),
+        ("training = { losses = [3] }", "`stages[1].training.losses[0]`: Expected `str | table`, got `int`"),
+        (
+            'training = { losses = ["a", { x = 1 }] }',
+            "`stages[1].training.losses[1]` is a table without a `name`, a string that says which component it is",
+        ),
+        (
+            "teacher = { x = 1 }",
+            "`stages[1].teacher` is a table without a `name`, a string that says which component it is",
+        ),
+        ("training = 3", "`stages[1].training`: Expected `table`, got `int`"),
+        ("teacher = 3", "`stages[1].teacher`: Expected `str | table | null`, got `int`"),
+        ("models = 0", "`stages[1].models`: Expected `int` >= 1"),
+        ("frozen = [3]", "`stages[1].frozen[0]`: Expected `str`, got `int`"),
+        ('start = "resume"', "`stages[1].start`: no such choice 'resume'; known: continue, fresh"),
+        ("modles = 1", "unknown key `stages[1].modles`; did you mean 'models' or 'model'?"),
+        ("training = { iteration = 3 }", "unknown key `stages[1].training.iteration`; did you mean 'iterations'?"),
+        ("training = { iterations = 0 }", "`stages[1].training.iterations`: Expected `int` >= 1"),
+        (
+            'localization = { fusion = "mean" }',
+            "`stages[1].localization.fusion`: no such choice 'mean'; known: activations, attention",
+        ),
+        (
+            "localization = { stream_weights = [1] }",
+            "`stages[1].localization.stream_weights` must hold one weight for each of the 2 streams, not all zero; got "
+            "[1.0]",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_stage_is_said_once_with_its_key(write, stage, said):
+    file = write(f"{DATA}[[stages]]\n[[stages]]\n{stage}\n[[stages]]\n")
+    assert problems(file) == [f"{file}: {said}"]
+
+
+def test_all_that_is_wrong_in_stages_is_said_at_once(write):
+    file = write(
+        DATA + '[training]\niterations = "x"\n'
+        "[[stages]]\ntraining = { foo = 1, iterations = 1.5, batch_size = 0 }\nmodel = { bar = 1, decoder = 3 }\n"
+        "[[stages]]\nmodels = 0\nlocalization = { clip = 3 }\n"
+    )
+    assert sorted(problem.removeprefix(f"{file}: ").split("; ")[0] for problem in problems(file)) == [
+        "`stages[0].model.decoder`: Expected `str | table`, got `int`",
+        "`stages[0].training.batch_size`: Expected `int` >= 1",
+        "`stages[0].training.iterations`: Expected `int`, got `float`",
+        "`stages[1].localization.clip`: Expected `str | table`, got `int`",
+        "`stages[1].models`: Expected `int` >= 1",
+        "`training.iterations`: Expected `int`, got `str`",
+        "unknown key `stages[0].model.bar`",
+        "unknown key `stages[0].training.foo`",
+    ]
+
+
+def test_a_stage_that_is_none_leaves_the_others_their_numbers(write):
+    file = write("stages = [3, { models = 0 }, 4]\n" + DATA)
+    assert problems(file) == [
+        f"{file}: `stages[0]`: Expected `table`, got `int`",
+        f"{file}: `stages[1].models`: Expected `int` >= 1",
+        f"{file}: `stages[2]`: Expected `table`, got `int`",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        ("stages = []\n" + DATA, "`stages` is empty; leave it out for one stage"),
+        (
+            DATA + '[[stages]]\nstart = "continue"',
+            '`stages[0].start` is "continue", but there is no stage before it',
+        ),
+    ],
+)
+def test_stages_that_cannot_be(write, stages, said):
+    file = write(stages)
+    assert problems(file) == [f"{file}: {said}"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "number", "key", "value"),
+    [
+        ("stages.0.training.iterations=5", 0, "training.iterations", 5),
+        ("stages.1.training.iterations=5", 1, "training.iterations", 5),
+        ("stages.1.models=3", 1, "stage.models", 3),
+        ("stages.1.teacher.share=0.1", 1, "stage.teacher", {"name": "t", "share": 0.1}),
+        ("stages.0.teacher=u", 0, "stage.teacher", "u"),
+        ("stages.1.model.decoder.hidden=8", 1, "model.decoder", {"name": "d", "hidden": 8}),
+        ("stages.0.model.aggregator.power=2", 0, "model.aggregator", {"name": "maa", "power": 2}),
+        ("stages.0.training.clip.snippets=9", 0, "training.clip", {"name": "crop", "snippets": 9}),
+        ("stages.0.training.losses.0.weight=3", 0, "training.losses", [{"name": "a", "weight": 3}]),
+        ("stages.1.training.losses.1.weight=3", 1, "training.losses", ["b", {"name": "c", "weight": 3}]),
+        ("training.clip.snippets=9", 1, "training.clip", {"name": "crop", "snippets": 9}),
+        ("training.losses.0.weight=3", 0, "training.losses", [{"name": "a", "weight": 3}]),
+    ],
+)
+def test_a_setting_overrides_one_value_of_a_stage(write, setting, number, key, value):
+    file = write(DATA + STAGES)
+    before, after = config.stages(config.load(file)), config.stages(config.load(file, [setting]))
+    assert value_of(after[number], key) == value
+    assert after[number] != before[number]
+
+
+def test_a_setting_of_the_first_stage_is_of_no_other(write):
+    file = write(DATA + STAGES)
+    before, after = config.stages(config.load(file)), config.stages(config.load(file, ["stages.0.training.clip=x"]))
+    assert before[1] == after[1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("stages.2.models=3", "expected the number of a table below 2, got '2'"),
+        ("stages.-1.models=3", "expected the number of a table below 2, got '-1'"),
+        ("stages.x.models=3", "expected the number of a table below 2, got 'x'"),
+        ("stages.models=3", "give the whole list, or a key of one of its tables"),
+        ("data.streams.0.x=1", "expected the number of a table below 2, got '0'"),
+        ("stages.0.training.iterations=x", "`stages[0].training.iterations`: Expected `int`, got `str`"),
+        ("stages.1.training.iteration=3", "unknown key `stages[1].training.iteration`; did you mean 'iterations'?"),
+        ("stages.0.start=continue", '`stages[0].start` is "continue", but there is no stage before it'),
+        ("stages.0.models.x=3", "'models' has no keys of its own"),
+    ],
+)
+def test_a_bad_setting_of_a_stage_is_repeated(write, setting, said):
+    with pytest.raises(WtalError) as error:
+        config.configure(config.load(write(DATA + STAGES)), [setting])
+    assert str(error.value) == f"--set {setting}: {said}"
+
+
+def test_every_component_is_named_with_its_key_and_kind(write):
+    experiment = config.load(write('trackers = ["x", { name = "y" }]\n' + DATA + STAGES))
+    found = {key: (kind, value) for key, kind, value in config.components(experiment)}
+    assert {key: kind for key, (kind, _) in found.items()} == {
+        "data.annotation_reader": "annotation reader",
+        "data.reader": "feature reader",
+        "model.decoder": "decoder",
+        "model.aggregator": "aggregator",
+        "training.clip": "clip",
+        "training.sampler": "sampler",
+        "training.losses[0]": "loss",
+        "localization.clip": "clip",
+        "localization.activation": "activation",
+        "localization.proposer": "proposer",
+        "localization.suppressor": "suppressor",
+        "evaluation.evaluator": "evaluator",
+        "trackers[0]": "tracker",
+        "trackers[1]": "tracker",
+        "stages[1].model.decoder": "decoder",
+        "stages[1].training.losses[0]": "loss",
+        "stages[1].training.losses[1]": "loss",
+        "stages[1].localization.suppressor": "suppressor",
+        "stages[1].teacher": "teacher",
+    }
+    assert found["stages[1].training.losses[1]"][1] == {"name": "c", "weight": 2}
+    assert found["trackers[1]"][1] == {"name": "y"}
+
+
+def test_what_a_teacher_depends_on_does_not_change_with_localization_later(write):
+    experiment = config.settled(config.load(write(DATA + STAGES)))
+    settings = [
+        "localization.proposer.fraction=0.9",
+        "localization.stream_weights=[1,2]",
+        "localization.fusion=attention",
+    ]
+    later = config.configure(experiment, settings)
+    first, last = config.stages(later)
+    assert first == config.stages(experiment)[0]
+    assert first.localization.proposer == {"name": "threshold", "fraction": 0.3}
+    assert (first.localization.stream_weights, first.localization.fusion) == ([1.0, 1.0], "activations")
+    assert last.localization.proposer == {"name": "threshold", "fraction": 0.9}
+    assert (last.localization.stream_weights, last.localization.fusion) == ([1.0, 2.0], "attention")
+    assert config.differences(experiment, later) == [
+        "localization.fusion",
+        "localization.proposer.fraction",
+        "localization.stream_weights",
+    ]
+
+
+def test_what_the_last_stage_localizes_with_can_be_changed_later(write):
+    settled = config.settled(config.load(write(DATA + STAGES)))
+    assert settled.localization.suppressor == "soft-nms"
+    later = config.configure(settled, ["localization.suppressor=nms"])
+    assert config.stages(later)[-1].localization.suppressor == "nms"
+
+
+@pytest.mark.parametrize("text", [DATA, DATA + STAGES])
+def test_a_settled_experiment_is_the_same_experiment_and_settled(write, text):
+    experiment = config.load(write(text))
+    settled = config.settled(experiment)
+    assert config.settled(settled) == settled
+    for one, other in zip(config.stages(experiment), config.stages(settled), strict=True):
+        assert (one.model, one.training) == (other.model, other.training)
+        equal = config.configure(experiment, ["localization.stream_weights=[1,1]"])
+        assert other.localization in (one.localization, config.stages(equal)[one.number].localization)
 
 
 # Paths

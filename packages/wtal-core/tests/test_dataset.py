@@ -1,17 +1,20 @@
-"""Time axis, sampling, and what is checked before training."""
+"""Time axis, joint streams, and what is checked before training."""
 
 import errno
 from pathlib import Path
 
-import naive
 import numpy as np
 import pytest
-from conftest import edit_json
-from hypothesis import given
-from hypothesis import strategies as st
-from wtal_core import config, validation
-from wtal_core.dataset import open_dataset, sample_segments, snippet_edges
+from wtal_core import config
+from wtal_core.contracts import Instance, Video
+from wtal_core.data.dataset import Moments, examine, survey
+from wtal_core.data.timeline import snippet_edges
 from wtal_core.errors import DataError, Problems, WtalError
+from wtal_core.registry import discover
+from wtal_core.testing import tmp_plugin
+
+from . import naive
+from .conftest import edit_json
 
 # The time axis
 
@@ -47,46 +50,6 @@ def test_edges_by_duration_need_one():
         snippet_edges("duration", 3, None)
 
 
-# Sampling
-
-
-@given(length=st.integers(1, 500), segments=st.integers(1, 60), seed=st.integers(0, 2**32))
-def test_each_sampled_snippet_lies_in_its_segment(length, segments, seed):
-    rows = sample_segments(length, segments, np.random.default_rng(seed))
-    assert rows.shape == (segments,)
-    assert rows.dtype.kind == "i"
-    numbers = np.arange(segments)
-    first, last = numbers * length // segments, -(-(numbers + 1) * length // segments) - 1
-    assert (first <= rows).all()
-    assert (rows <= last).all()
-    assert (np.diff(rows) >= 0).all()
-    if length % segments == 0:
-        assert (rows // (length // segments) == numbers).all()
-
-
-def test_a_shorter_video_repeats_its_snippets_and_misses_none():
-    rows = sample_segments(3, 12, np.random.default_rng(0))
-    assert rows.tolist() == sorted([0, 1, 2] * 4)
-
-
-def test_every_snippet_of_a_segment_is_drawn_equally_often():
-    generator = np.random.default_rng(0)
-    draws = np.array([sample_segments(12, 3, generator) for _ in range(4000)])
-    frequencies = np.bincount(draws.ravel(), minlength=12) / 4000
-    np.testing.assert_allclose(frequencies, 0.25, atol=0.04)
-
-
-class AlmostOne:
-    @staticmethod
-    def random(size):
-        return np.full(size, np.nextafter(1.0, 0.0))
-
-
-@pytest.mark.parametrize(("length", "segments"), [(1, 1), (7, 7), (400, 20), (10**9, 1)])
-def test_rounding_never_leaves_the_video(length, segments):
-    assert sample_segments(length, segments, AlmostOne())[-1] == length - 1
-
-
 # Opening: everything is fine
 
 
@@ -95,7 +58,10 @@ def opened(registry, tiny):
     """Open the tiny data set with settings: `opened("data.classes=[...]")`."""
 
     def do(*settings):
-        return open_dataset(config.load(tiny, settings).data, registry)
+        dataset, found = examine(config.load(tiny, settings).data, registry)
+        if found:
+            raise Problems(found)
+        return dataset
 
     return do
 
@@ -124,6 +90,7 @@ def video(folder, name, **changes):
 
 
 def replace(folder, name, array, stream="rgb"):
+    (folder / "features" / stream).mkdir(exist_ok=True)
     np.save(folder / "features" / stream / f"{name}.npy", array)
 
 
@@ -175,6 +142,225 @@ def test_hdf5_holds_a_data_set_too(opened, folder):
             file[f"{path.stem}/{path.parent.name}"] = np.load(path)
     dataset = opened("data.reader=hdf5", "data.features=features.h5")
     np.testing.assert_array_equal(dataset.read(dataset.test[0], "rgb"), np.load(folder / "features" / "rgb" / "v6.npy"))
+
+
+# Joint streams
+
+
+def test_joint_streams_lie_side_by_side_over_the_snippets_that_they_share(opened, folder):
+    rgb, flow = (np.arange(10 * width, dtype=np.float32).reshape(10, width) + width for width in (4, 3))
+    for number in range(9):
+        replace(folder, f"v{number}", flow, "flow")
+    replace(folder, "v0", rgb[:9])
+    replace(folder, "v1", flow[:9], "flow")
+    dataset = opened('data.streams=[["rgb","flow"]]')
+    assert (dataset.streams, dict(dataset.feature_dims)) == (("rgb+flow",), {"rgb+flow": 7})
+    first, second = dataset.training[:2]
+    assert [dataset.length(v, "rgb+flow") for v in dataset.training[:3]] == [9, 9, 10]
+    np.testing.assert_array_equal(dataset.read(first, "rgb+flow"), np.hstack([rgb[:9], flow[:9]]))
+    saved = np.load(folder / "features" / "rgb" / "v1.npy")
+    np.testing.assert_array_equal(dataset.read(second, "rgb+flow"), np.hstack([saved[:9], flow[:9]]))
+    rows = np.array([8, 0, 0])
+    np.testing.assert_array_equal(dataset.read(first, "rgb+flow", rows), np.hstack([rgb[rows], flow[rows]]))
+    assert dataset.read(first, "rgb+flow").dtype == np.float32
+
+
+def test_joint_streams_beside_a_single_one(opened, folder):
+    replace(folder, "v0", np.ones((9, 4)))
+    for number in range(9):
+        replace(folder, f"v{number}", np.ones((10, 2)), "audio")
+    dataset = opened('data.streams=["flow",["rgb","audio"]]')
+    assert dict(dataset.feature_dims) == {"flow": 4, "rgb+audio": 6}
+    assert [dataset.length(dataset.training[0], stream) for stream in dataset.streams] == [10, 9]
+    assert dataset.shared_length(dataset.training[0]) == 9
+    assert dataset.read(dataset.training[0], "flow").shape == (10, 4)
+
+
+def test_joint_streams_are_standardised_each_by_itself(opened):
+    apart = survey(opened()).statistics
+    joint = survey(opened('data.streams=[["rgb","flow"]]')).statistics["rgb+flow"]
+    for part in ("mean", "deviation"):
+        expected = np.concatenate([getattr(apart[stream], part) for stream in ("rgb", "flow")])
+        np.testing.assert_array_equal(getattr(joint, part), expected)
+
+
+def test_what_is_wrong_with_joint_streams_is_said_of_their_parts(opened, problems, folder):
+    array = np.ones((10, 4), np.float32)
+    array[2, 1] = np.nan
+    replace(folder, "v1", array, "flow")
+    joint = 'data.streams=[["rgb","flow"]]'
+    dataset = opened(joint)
+    said = (
+        f"video 'v1', stream 'flow': nan at snippet 2, feature 1 of {folder}/features; "
+        "extract this video's features again or list it in data.exclude"
+    )
+    with pytest.raises(DataError) as error:
+        dataset.read(dataset.training[1], "rgb+flow")
+    assert str(error.value) == said
+    assert [str(problem) for problem in survey(dataset).problems] == [said]
+    replace(folder, "v2", np.ones((10, 5)), "flow")
+    (folder / "features" / "rgb" / "v3.npy").unlink()
+    replace(folder, "v4", np.ones((11, 4)))
+    replace(folder, "v4", np.ones((9, 4)), "flow")
+    assert problems(joint) == [
+        f"video 'v3', stream 'rgb': {folder}/features/rgb/v3.npy: no such feature file; "
+        "extract its features again or list it in data.exclude",
+        f"video 'v2', stream 'flow' of {folder}/features: D = 5 features, but most videos have 4; "
+        "extract it again or list it in data.exclude",
+        "video 'v4': streams differ by more than one snippet: rgb 11, flow 9",
+    ]
+
+
+# One pass over every value
+
+
+def test_a_survey_is_the_mean_and_the_deviation_of_the_training_subset(opened, folder):
+    generator = np.random.default_rng(0)
+    for number in range(9):
+        features = generator.normal(3, 2, size=(9 + number % 3, 4)).astype(np.float32)
+        features[:, 2] = 7.5  # constant
+        replace(folder, f"v{number}", features)
+    dataset = opened()
+    found = survey(dataset)
+    assert found.problems == []
+    for stream in dataset.streams:
+        saved = [np.load(folder / "features" / stream / f"v{number}.npy") for number in range(6)]
+        mean, deviation = naive.statistics(saved)
+        np.testing.assert_allclose(found.statistics[stream].mean, mean, rtol=1e-12)
+        np.testing.assert_allclose(found.statistics[stream].deviation, deviation, rtol=1e-12)
+        assert found.statistics[stream].count == sum(map(len, saved))
+    assert found.statistics["rgb"].deviation[2] == 1.0
+
+
+def test_moments_do_not_cancel_where_the_mean_is_large():
+    generator = np.random.default_rng(0)
+    parts = [1e6 + generator.normal(size=(n, 3)) for n in (1, 7, 40, 2)]
+    moments = Moments(3)
+    for part in parts:
+        moments.add(part)
+    mean, deviation = naive.statistics(parts)
+    np.testing.assert_allclose(moments.mean, mean, rtol=1e-15)
+    np.testing.assert_allclose(moments.deviation, deviation, rtol=1e-9)
+
+
+def counted(dataset, monkeypatch):
+    """What is read from the store from now on: video, stream, and whether the whole of it."""
+    read, store = [], type(dataset.store)
+    real = store.read
+
+    def counting(self, name, stream, rows=None):
+        read.append((name, stream, rows is None))
+        return real(self, name, stream, rows)
+
+    monkeypatch.setattr(store, "read", counting)
+    return read
+
+
+def test_a_survey_reads_every_array_once_and_tells_of_each_video(opened, monkeypatch):
+    dataset = opened("data.test_subset=training")
+    read, told = counted(dataset, monkeypatch), []
+    found = survey(dataset, told.append)
+    assert sorted(read) == [(f"v{i}", stream, True) for i in range(6) for stream in ("flow", "rgb")]
+    assert told == [f"v{i}" for i in range(6)]
+    assert survey(dataset, told.append) is found
+    assert (len(read), len(told)) == (12, 12)
+
+
+def test_a_survey_goes_on_after_what_is_wrong(opened, folder):
+    for number, value in ((1, np.nan), (7, np.inf)):
+        replace(folder, f"v{number}", np.full((10, 4), value, np.float32))
+    dataset = opened()
+    found = survey(dataset)
+    assert [str(problem)[:29] for problem in found.problems] == [
+        "video 'v1', stream 'rgb': nan",
+        "video 'v7', stream 'rgb': inf",
+    ]
+    assert (found.statistics["rgb"].count, found.statistics["flow"].count) == (50, 60)
+
+
+def test_what_is_wrong_with_many_arrays_is_counted(opened, folder):
+    for number in range(9):
+        for stream in ("rgb", "flow"):
+            replace(folder, f"v{number}", np.full((10, 4), np.nan, np.float32), stream)
+    told = [str(problem) for problem in survey(opened()).problems]
+    assert len(told) == 11
+    assert told[-1] == "... and 8 more videos and streams whose features cannot be used"
+
+
+# Edges of another number of parts
+
+
+@pytest.mark.parametrize(
+    "grid", ["duration", "{frames_per_second=10, stride=2}", "{frames_per_second=10,stride=2,window=4}"]
+)
+@pytest.mark.parametrize("parts", [1, 3, 4, 10, 20, 33])
+def test_edges_of_equal_parts_of_the_snippets(opened, grid, parts):
+    dataset = opened(f"data.grid={grid}")
+    edges, all_of_them = dataset.edges(dataset.training[0], parts), dataset.edges(dataset.training[0], 10)
+    assert edges.shape == (parts + 1,)
+    np.testing.assert_allclose(edges, np.linspace(all_of_them[0], all_of_them[-1], parts + 1), rtol=0, atol=1e-12)
+    if parts == 20:
+        np.testing.assert_allclose(edges[::2], all_of_them, rtol=0, atol=1e-12)
+
+
+def test_edges_are_those_of_the_snippets_that_all_streams_share(opened, folder):
+    replace(folder, "v0", np.ones((9, 4)))
+    dataset = opened()
+    np.testing.assert_allclose(dataset.edges(dataset.training[0], 9), np.arange(10) * 0.2)
+    np.testing.assert_allclose(dataset.edges(dataset.training[0], 3), [0, 0.6, 1.2, 1.8])
+
+
+# Opening: a third party's annotations
+
+
+class Index:
+    """Every feature file of the stream rgb is a video, the last three for testing; the class is its parity."""
+
+    notes = ("1 video is in no list and is left out",)
+
+    def __init__(self, path, *, last=3):
+        if not path.is_dir():
+            raise OSError(f"{path}: no such folder")
+        self.found = sorted(file.stem for file in path.glob("*.npy"))
+        self.last = last
+
+    def names(self):
+        return self.found
+
+    def video(self, name):
+        if not name[1:].isdecimal():
+            raise ValueError("its name has no number")
+        subset = "validation" if name in self.found[-self.last :] else "training"
+        return Video(name, subset, 2.0, (Instance("even" if int(name[1:]) % 2 == 0 else "odd", (0.0, 1.0)),))
+
+
+@pytest.fixture
+def index():
+    with tmp_plugin("annotation reader", "index", Index):
+        yield ("data.annotation_reader={name='index', last=2}", "data.annotations=features/rgb")
+
+
+def test_annotations_come_from_the_reader_that_the_experiment_names(fakes, index, tiny):
+    dataset, found = examine(config.load(tiny, index).data, discover())
+    assert found == []
+    assert (dataset.classes, len(dataset.training), len(dataset.test)) == (("even", "odd"), 7, 2)
+    assert dataset.notes == Index.notes
+    assert list(dataset.ground_truth()) == ["v7", "v8"]
+
+
+def test_validate_prints_what_a_reader_left_out(fakes, index, wtal, tiny):
+    answer = wtal("validate", tiny, *(word for setting in index for word in ("--set", setting)))
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.splitlines()[-1] == "  note: 1 video is in no list and is left out"
+
+
+def test_what_a_readers_file_lacks_is_said_with_the_file(fakes, index, wtal, tiny, folder):
+    replace(folder, "v", np.ones((10, 4)))
+    settings = [word for setting in index for word in ("--set", setting)]
+    expected = f"error: {folder}/features/rgb: video 'v': its name has no number\n"
+    assert wtal("validate", tiny, *settings).err == wtal("run", tiny, *settings).err == expected
+    answer = wtal("run", tiny, *settings, "--set", "data.annotations=none")
+    assert (answer.code, answer.err) == (2, f"error: {folder}/none: no such folder\n")
 
 
 # Opening: lengths
@@ -303,15 +489,14 @@ def many(folder, count, **changes):
     )
 
 
-def test_problems_of_one_form_are_counted(problems, tiny, folder):
+def test_problems_of_one_form_are_counted(problems, wtal, tiny, folder):
     many(folder, 3000)
     said = problems()
     for stream in ("rgb", "flow"):
         assert sum(f"stream {stream!r}: {folder}/features/{stream}/w" in line for line in said) == 10
         assert f"... and 2990 more videos of stream {stream!r} without features that can be read" in said
     assert len(said) == 22
-    _, found = validation.validate(tiny, [], tiny.parent / "runs")
-    assert sum(len(str(problem)) for problem in found) < 10_000
+    assert len(wtal("validate", tiny).err) < 10_000
 
 
 def test_a_class_that_many_videos_have_is_unknown_once(problems, folder):
@@ -367,14 +552,13 @@ def test_a_misspelt_stream_is_said_once(problems, folder):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("rows", [None, np.array([0, 7, 2])])
-def test_values_that_are_no_numbers_are_found_when_they_are_read(opened, folder, value, rows):
+def test_values_that_are_no_numbers_are_found_when_a_whole_video_is_read(opened, folder, value):
     array = np.ones((10, 4), np.float32)
     array[7, 3] = value
     replace(folder, "v0", array)
     dataset = opened()
     with pytest.raises(DataError) as error:
-        dataset.read(dataset.training[0], "rgb", rows)
+        dataset.read(dataset.training[0], "rgb")
     assert str(error.value) == (
         f"video 'v0', stream 'rgb': {value} at snippet 7, feature 3 of {folder}/features; "
         "extract this video's features again or list it in data.exclude"
@@ -427,7 +611,7 @@ AMBIGUOUS = {"label": "Ambiguous", "segment": [1.5, 2]}
 def test_what_nobody_can_tell_is_no_class_and_has_label_minus_one(opened, folder):
     run = {"label": "run", "segment": [0.5, 1]}
     video(folder, "v0", annotations=[{"label": "jump"}, {"label": "Ambiguous"}])
-    video(folder, "v6", annotations=[run, AMBIGUOUS, {"label": "Ambiguous"}])
+    video(folder, "v6", annotations=[run, AMBIGUOUS])
     dataset = opened()
     assert dataset.classes == ("jump", "run")
     np.testing.assert_array_equal(dataset.targets(dataset.training[:1]), [[1, 0]])
@@ -483,15 +667,16 @@ def test_all_problems_come_at_once(problems, folder):
     assert len(problems()) == 3
 
 
-def test_validation_adds_what_only_reading_every_value_shows(fakes, tiny, folder):
+def test_validation_adds_what_only_reading_every_value_shows(fakes, wtal, tiny, folder):
     array = np.ones((10, 4), np.float32)
     array[2, 1] = np.nan
     replace(folder, "v1", array, "flow")
     video(folder, "v8", annotations=[{"label": "run"}])
     (folder / "features" / "rgb" / "v7.npy").unlink()
-    settings = ["model.aggregator=stpm", "localization.proposer.fractoin=1"]
-    _, found = validation.validate(tiny, settings, tiny.parent / "runs")
-    assert [str(problem).replace(str(folder), "FOLDER") for problem in found] == [
+    answer = wtal("validate", tiny, "--set", "model.aggregator=stpm", "--set", "localization.proposer.fractoin=1")
+    assert (answer.code, answer.out) == (2, "")
+    said = [line.removeprefix("error: ").replace(str(folder), "FOLDER") for line in answer.err.splitlines()]
+    assert said == [
         "unknown aggregator 'stpm'; known: maa (not installed: pip install wtal-aggregators)",
         "proposer 'threshold' of wtal-fakes 1.0 has no option 'fractoin'; did you mean 'fraction'? "
         "its options: fraction",

@@ -9,11 +9,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import python
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hypothesis_numpy
-from wtal_core.features import Hdf5File, NpyFolder
+from wtal_core.builtin.features import Hdf5File, NpyFolder
+
+from .conftest import python
 
 FEATURES = np.arange(12, dtype=np.float32).reshape(4, 3)
 
@@ -55,7 +56,7 @@ def test_shape_and_content(store_of):
     np.testing.assert_array_equal(store.read("v", "flow"), FEATURES[:2] + 1)
 
 
-@pytest.mark.parametrize("rows", [[0], [3, 0, 2], [1, 1, 1], [3, 3, 0, 1, 0], []])
+@pytest.mark.parametrize("rows", [[0], [3, 0, 2], [1, 1, 1], [0, 1, 2, 1, 2, 3], [3, 3, 0, 1, 0], []])
 def test_rows_in_any_order_with_repeats(store_of, rows):
     rows = np.array(rows, dtype=np.int64)
     read = store_of({("v", "rgb"): FEATURES}).read("v", "rgb", rows)
@@ -139,7 +140,7 @@ def test_npy_keeps_no_file_open(tmp_path):
     write_npy(tmp_path, {(f"v{i}", stream): FEATURES for i in range(600) for stream in ("rgb", "flow")})
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))\n"
-        "import numpy as np; from pathlib import Path; from wtal_core.features import NpyFolder\n"
+        "import numpy as np; from pathlib import Path; from wtal_core.builtin.features import NpyFolder\n"
         f"store = NpyFolder(Path({str(tmp_path)!r}))\n"
         "kept = [store.read(name, s, r) for s in ('rgb', 'flow') for name in store.names(s) for r in ([1], None)]\n"
         "print(len(kept))"

@@ -10,10 +10,11 @@ import sys
 import time
 
 import pytest
-from conftest import FAKES
 from wtal_core import lock
 from wtal_core.errors import RunError
 from wtal_core.lock import taking
+
+from .conftest import FAKES
 
 fcntl = pytest.importorskip("fcntl")
 
@@ -189,8 +190,8 @@ def test_a_finished_run_has_no_lock_and_can_be_read_by_a_sweep_while_another_hol
     assert not list(tmp_path.rglob(".lock"))
     process = start("-c", HOLD, run)
     assert process.stdout.readline() == "held\n"
-    assert wtal("sweep", run, *grid).code == 0  # its activations are stored
-    shutil.rmtree(run / "readings")
+    assert wtal("sweep", run, *grid).code == 0  # its predictions are stored
+    shutil.rmtree(run / "predictions")
     assert wtal("sweep", run, *grid).err == f"error: {said(run, process)}\n"
     process.communicate()
     assert lock._held == set()

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wtal_core.names import by_normal_form, misplaced, nearly, normal
+from wtal_core.data.names import by_normal_form, misplaced, nearly, normal
 
 NFC, NFD = "caf\xe9", "cafe\u0301"
 

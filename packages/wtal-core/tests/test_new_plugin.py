@@ -1,11 +1,16 @@
 """`wtal new-plugin`: what it writes is found, described, and keeps the contract of its kind as it is."""
 
+import ast
 import runpy
+import sys
 import tomllib
 
 import pytest
-from conftest import write_distribution
-from wtal_core.plugins import KINDS
+from packaging.requirements import Requirement
+from wtal_core.kinds import KINDS
+from wtal_core.testing import clauses
+
+from .conftest import write_distribution
 
 NAMES = {kind: f"wtal-my-{kind.replace(' ', '-')}" for kind in KINDS}
 
@@ -44,9 +49,33 @@ def test_it_is_found_and_described(kind, written, wtal):
 def test_its_own_tests_pass(kind, written):
     folder, _ = written(kind)
     (file,) = (folder / "tests").iterdir()
-    tests = [test for name, test in runpy.run_path(str(file)).items() if name.startswith("test_")]
-    assert len(tests) == 1
-    tests[0]()
+    (test,) = [test for name, test in runpy.run_path(str(file)).items() if name.startswith("test_")]
+    (parametrized,) = test.pytestmark
+    assert parametrized.args[0] == "clause"
+    assert [one.id for one in parametrized.args[1]] == [one.name for one in clauses(kind)]
+    for one in parametrized.args[1]:
+        assert one.marks == ()
+        test(*one.values)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_depends_on_what_it_imports(kind, written):
+    folder, _ = written(kind)
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    (source,) = (folder / "src").glob("*/__init__.py")
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(ast.parse(source.read_text()))
+        for name in imports(node)
+        if name.split(".")[0] not in sys.stdlib_module_names
+    }
+    assert {Requirement(one).name for one in project["dependencies"]} == imported
+
+
+def imports(node):
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module] if isinstance(node, ast.ImportFrom) else []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -103,14 +132,21 @@ def test_a_name_whose_package_could_not_be_imported(name, wtal, tmp_path):
         ("wtal-detections", "proposer", "Detections"),
         ("detections", "suppressor", "Detections"),
         ("wtal-evaluation", "evaluator", "Evaluation"),
+        ("wtal-video", "annotation-reader", "Video"),
     ],
 )
 def test_a_name_whose_class_the_module_needs(name, kind, class_name, wtal, tmp_path):
     said = refused(wtal, name, "--kind", kind, "--out", tmp_path / "new")
     assert said == (
-        f"error: {name!r} cannot name a plugin: its {kind} would be the class {class_name}, "
+        f"error: {name!r} cannot name a plugin: its {kind.replace('-', ' ')} would be the class {class_name}, "
         "a name that its module uses; choose another name\n"
     )
+
+
+def test_a_name_that_the_module_only_speaks_of_is_free(wtal, tmp_path):
+    answer = wtal("new-plugin", "wtal-balanced", "--kind", "sampler", "--out", tmp_path / "new")
+    assert (answer.code, answer.err) == (0, "")
+    assert "class Balanced:" in (tmp_path / "new" / "src" / "wtal_balanced" / "__init__.py").read_text()
 
 
 def test_the_next_commands_can_be_pasted(wtal, tmp_path):

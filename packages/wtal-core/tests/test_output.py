@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import FAKES
 from wtal_core.cli import main
+
+from .conftest import FAKES
 
 FULL = Path("/dev/full")
 

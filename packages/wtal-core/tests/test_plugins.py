@@ -6,17 +6,23 @@ import re
 import sys
 
 import pytest
-from conftest import FAKES, hook, plugin, python, write_distribution
+from wtal_core.discovery import Component, Origin
 from wtal_core.errors import PluginError
-from wtal_core.plugins import KINDS, Component, Origin, discover
+from wtal_core.kinds import KINDS
+from wtal_core.registry import discover
+
+from .conftest import FAKES, hook, plugin, python, write_distribution
 
 HEALTHY = plugin(hook("wtal_aggregators", {"healthy": "healthy_impl:Pooling"}))
 IMPLEMENTATION = """
-class Pooling:
-    def __init__(self, power=1, *, bias=0):
+from torch import nn
+
+class Pooling(nn.Module):
+    def __init__(self, power=1, *, num_classes):
+        super().__init__()
         if power < 0:
             raise ValueError(f"power must not be negative, got {power}")
-        self.power = power
+        self.power, self.num_classes = power, num_classes
 """
 
 
@@ -45,8 +51,25 @@ def test_a_plugin_is_found_with_its_origin_and_without_importing_what_it_names(h
 
 
 def test_a_component_is_built_with_the_users_options_and_the_hosts(healthy):
-    pooling = discover().build("aggregator", "healthy", {"power": 2}, bias=1)
-    assert (type(pooling).__module__, pooling.power) == ("healthy_impl", 2)
+    bound = discover().build("aggregator", {"name": "healthy", "power": 2}, num_classes=3)
+    assert (type(bound.made).__module__, bound.made.power, bound.made.num_classes) == ("healthy_impl", 2, 3)
+
+
+def test_a_component_comes_back_bound_and_knows_whose_it_is(healthy):
+    registry = discover()
+    for kind, name, given in (("aggregator", "healthy", {"num_classes": 2}), ("clip", "whole", {})):
+        bound = registry.build(kind, name, **given)
+        assert isinstance(bound, KINDS[kind].module.Bound)
+        assert bound.component == registry.find(kind, name)
+
+
+def test_what_is_only_offered_reaches_those_who_ask_for_it(install):
+    source = "from torch import nn\nclass Pooling(nn.Module):\n    pass\n"
+    install(
+        "plain",
+        {"_plain_plugin": plugin(hook("wtal_aggregators", {"plain": "plain_impl:Pooling"})), "plain_impl": source},
+    )
+    assert type(discover().build("aggregator", "plain", num_classes=2).made).__name__ == "Pooling"
 
 
 def test_the_core_registers_its_own_components_like_anybody():
@@ -56,7 +79,7 @@ def test_the_core_registers_its_own_components_like_anybody():
 
 
 def test_every_kind_of_component_has_a_hook(install):
-    body = "".join(hook(name, {"mine": "somewhere:Thing"}) for name, _ in KINDS.values())
+    body = "".join(hook(kind.hook, {"mine": "somewhere:Thing"}) for kind in KINDS.values())
     install("every", {"_every_plugin": plugin(body)})
     registry = discover()
     assert [kind for kind in KINDS if "mine" not in registry.names(kind)] == []
@@ -154,7 +177,7 @@ BROKEN = {
         "wtal_contract = '1'",
         "wtal_contract must be a whole number of 1 or more, got '1'",
     ),
-    "no hook": ("x = 1", "it has no hooks; wtal_core.hookspecs shows a complete plugin"),
+    "no hook": ("x = 1", "it has no hooks; wtal_core.kinds shows a complete plugin"),
     "message that raises": (
         "class Silent(Exception):\n    def __str__(self):\n        raise RuntimeError\nraise Silent",
         "Silent: (its message cannot be shown)",
@@ -183,7 +206,7 @@ def test_a_broken_plugin_is_quarantined_and_everything_else_works(install, healt
     assert (str(quarantined.origin), quarantined.origin.entry_point) == ("broken 0.3", "plug = _broken_plugin")
     assert quarantined.error == error
     assert registry.names("aggregator") == ["healthy"]
-    assert registry.build("aggregator", "healthy", {}).power == 1
+    assert registry.build("aggregator", "healthy", num_classes=2).power == 1
     assert message(registry.find, "aggregator", "mine") == (
         "unknown aggregator 'mine'; known: healthy (not installed: pip install wtal-aggregators); "
         f"quarantined, so its names are not known: broken 0.3 ({error})"
@@ -290,7 +313,7 @@ def test_what_a_plugin_prints_is_no_part_of_a_listing(install, capsys):
 
 
 def test_a_plugin_that_takes_long_to_import_is_named(install, capsys, monkeypatch):
-    monkeypatch.setattr("wtal_core.plugins.PATIENCE", 0.05)
+    monkeypatch.setattr("wtal_core.discovery.PATIENCE", 0.05)
     install("slow", {"_slow_plugin": "import time\ntime.sleep(0.5)\n" + HEALTHY})
     assert discover().names("aggregator") == ["healthy"]
     assert capsys.readouterr().err == (
@@ -448,9 +471,10 @@ def test_a_name_given_twice_by_one_distribution_is_said_to_be_its_fault(install)
     )
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "feature reader"])
-def test_every_kind_says_what_to_install(kind):
-    assert message(discover().find, kind, "x").endswith(f" (not installed: pip install {KINDS[kind][1]})")
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_every_kind_says_what_to_install_if_that_is_not_installed(kind):
+    hint = f" (not installed: pip install {kind.usual})"
+    assert message(discover().find, kind.name, "x").endswith(hint) == (kind.usual != "wtal-core")
 
 
 @pytest.mark.parametrize(
@@ -461,7 +485,7 @@ def test_every_kind_says_what_to_install(kind):
             "aggregator 'healthy' of healthy 1.0 has no option 'powr'; did you mean 'power'? its options: power",
         ),
         ({"colour": 2}, "aggregator 'healthy' of healthy 1.0 has no option 'colour'; its options: power"),
-        ({"bias": 2}, "aggregator 'healthy' of healthy 1.0 has no option 'bias'; its options: power"),
+        ({"num_classes": 2}, "aggregator 'healthy' of healthy 1.0 has no option 'num_classes'; its options: power"),
         ({"power": -1}, "aggregator 'healthy' of healthy 1.0: power must not be negative, got -1"),
         (
             {"power": "x"},
@@ -471,18 +495,18 @@ def test_every_kind_says_what_to_install(kind):
 )
 def test_a_bad_option_is_named_with_its_component_and_those_that_exist(healthy, options, text):
     registry = discover()
-    assert message(lambda: registry.build("aggregator", "healthy", options, bias=0)) == text
+    assert message(lambda: registry.build("aggregator", {"name": "healthy", **options}, num_classes=2)) == text
 
 
 def test_a_component_that_takes_any_option_gets_it(install):
     install(
         "any",
         {
-            "_any_plugin": plugin(hook("wtal_aggregators", {"any": "any_impl:make"})),
+            "_any_plugin": plugin(hook("wtal_suppressors", {"any": "any_impl:make"})),
             "any_impl": "def make(**o): return o",
         },
     )
-    assert discover().build("aggregator", "any", {"colour": 1}) == {"colour": 1}
+    assert discover().build("suppressor", {"name": "any", "colour": 1}).made == {"colour": 1}
 
 
 @pytest.mark.parametrize(
@@ -499,7 +523,7 @@ def test_a_component_that_takes_any_option_gets_it(install):
 def test_whatever_a_constructor_raises_names_its_component(install, body, said):
     source = f"class Pooling:\n    def __init__(self):\n        {body}\n"
     install("bad", {"_bad_plugin": plugin(hook("wtal_aggregators", {"bad": "bad_impl:Pooling"})), "bad_impl": source})
-    assert message(discover().build, "aggregator", "bad", {}) == f"aggregator 'bad' of bad 1.0{said}"
+    assert message(discover().build, "aggregator", "bad") == f"aggregator 'bad' of bad 1.0{said}"
 
 
 @pytest.mark.parametrize(
@@ -527,9 +551,24 @@ def test_a_dotted_attribute_is_followed(install):
 def test_a_target_that_cannot_be_called_is_an_error_of_its_plugin(install):
     body = plugin(hook("wtal_aggregators", {"constant": "constant_impl:POOLING"}))
     install("constant", {"_constant_plugin": body, "constant_impl": "POOLING = 3"})
-    assert message(discover().build, "aggregator", "constant", {}) == (
+    assert message(discover().build, "aggregator", "constant") == (
         "aggregator 'constant' of constant 1.0: 'constant_impl:POOLING' is of type int, neither a class nor a function"
     )
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_what_the_host_gives_is_in_no_list_of_options(install, wtal, kind):
+    given = [*kind.given, *kind.offered]
+    source = f"def make({', '.join([*given, 'bias: int = 3'])}): 'A maker.'"
+    install("maker", {"_maker_plugin": plugin(hook(kind.hook, {"made": "maker_impl:make"})), "maker_impl": source})
+    answer = wtal("describe", kind.name, "made")
+    assert (answer.code, answer.err) == (0, "")
+    lines = [line.split() for line in answer.out.splitlines()]
+    assert lines[3:8] == [[], ["option", "type", "default"], ["bias", "int", "3"], [], ["class:", "maker_impl:make"]]
+    for name in given:
+        assert message(discover().build, kind.name, {"name": "made", name: 1}) == (
+            f"{kind.name} 'made' of maker 1.0 has no option {name!r}; its options: bias"
+        )
 
 
 # The command, in a process of its own
@@ -544,7 +583,7 @@ try:
     main({arguments!r})
 except SystemExit as stopped:
     assert not stopped.code, stopped.code
-heavy = sorted({{"torch", "h5py", "wtal_fakes", "wtal_core.attention_pooling"}} & set(sys.modules))
+heavy = sorted({{"torch", "h5py", "wtal_fakes", "wtal_core.builtin.attention_pooling"}} & set(sys.modules))
 print("imported:", heavy, file=sys.stderr)
 """
     done = python("-c", script, path=[FAKES])

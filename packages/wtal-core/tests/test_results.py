@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 from wtal_core.errors import RunError
-from wtal_core.results import read_class_scores, read_detections
+from wtal_core.run.results import read_class_scores, read_detections
 
 VIDEOS, CLASSES = ("v1", "v2"), ("jump", "run")
 AGAIN = "; make it again with: wtal localize"
@@ -112,6 +112,31 @@ def test_what_is_no_proper_json(said, content, message):
 
 def test_an_unknown_class(said):
     assert said(detections(f"[{GOOD}]".replace("run", "swim"))) == "video 'v2' has unknown classes: swim"
+
+
+NFC, NFD = "caf\xe9", "cafe\u0301"
+
+
+@pytest.mark.parametrize(("here", "there"), [(NFC, NFD), (NFC, f" {NFC}\t"), (NFC, f"\ufeff{NFC}")])
+def test_names_that_another_hand_spelt_meet(tmp_path, here, there):
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps({"results": {there: [{"label": there, "score": 0.5, "segment": [1, 2]}]}}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = read_detections(file, [here], ["jump", here])
+        assert [field.tolist() for field in found[here]] == [[1], [1.0], [2.0], [0.5]]
+        assert read_class_scores(file, [here], [here])[here].tolist() == [0.5]
+
+
+def test_two_entries_of_one_video(said):
+    answer = said(json.dumps({"results": {"v1": [], "v1 ": [], "v2": []}}))
+    assert answer == "videos 'v1' and 'v1 ' are the same name; rename or remove one"
+
+
+def test_two_scores_of_one_class(said):
+    content = scores(jump=0.3, run=0.4)
+    content["results"]["v2"].append({"label": "run ", "score": 0.1})
+    assert said(json.dumps(content), read_class_scores) == f"video 'v2' has 2 scores of class 'run', not one{AGAIN}"
 
 
 def test_nothing_of_the_test_subset(said):

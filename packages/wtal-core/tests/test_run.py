@@ -8,10 +8,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import edit_json
-from wtal_core import training
 from wtal_core.errors import RunError
 from wtal_core.files import replacing, write
+from wtal_core.training import loop
+
+from .conftest import edit_json
 
 FILES = {
     "checkpoints/flow.safetensors",
@@ -22,7 +23,7 @@ FILES = {
     "environment.json",
     "evaluation.json",
     "metrics.jsonl",
-    "readings/test.h5",
+    "predictions/test.h5",
 }
 
 pytestmark = pytest.mark.usefixtures("fakes")
@@ -127,7 +128,7 @@ def test_train_localize_and_evaluate_make_what_run_makes(wtal, tiny, done, tmp_p
 
 @pytest.mark.parametrize("saves", range(6))
 def test_a_resumed_run_equals_an_uninterrupted_one(wtal, tiny, done, tmp_path, monkeypatch, saves):
-    save, count = training.save_checkpoint, []
+    save, count = loop.save_checkpoint, []
 
     def interrupted(*arguments):
         count.append(1)
@@ -137,7 +138,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(wtal, tiny, done, tmp_path, m
 
     arguments = ["run", tiny, "--out", tmp_path / "parts"]
     with monkeypatch.context() as patch:
-        patch.setattr(training, "save_checkpoint", interrupted)
+        patch.setattr(loop, "save_checkpoint", interrupted)
         assert wtal(*arguments).code == 2
     assert wtal(*arguments, "--resume").code == 0
     assert contents(tmp_path / "parts" / "seed-0") == contents(done)
@@ -178,8 +179,10 @@ def test_lines_that_are_no_metrics_are_dropped_on_resuming_and_said(wtal, tiny, 
 
 
 def test_metrics_that_cannot_be_written(wtal, tiny, out, monkeypatch):
-    monkeypatch.setattr("wtal_core.run._metrics_log", lambda run, _: run.path)
-    assert refused(wtal("train", tiny, "--out", out)) == f"{out}/seed-0: cannot write: Is a directory"
+    monkeypatch.setattr("wtal_core.run.metrics.cut", lambda *_: None)
+    log = out / "seed-0" / "metrics.jsonl"
+    log.mkdir(parents=True)
+    assert refused(wtal("train", tiny, "--out", out)) == f"{log}: cannot write: Is a directory"
 
 
 # What is refused
@@ -283,9 +286,9 @@ def test_an_error_of_a_component_names_the_video(wtal, done, monkeypatch):
 
     monkeypatch.setattr(wtal_fakes.Runs, "__call__", refuse)
     assert refused(wtal("localize", done)) == (
-        "proposer 'threshold' of wtal-fakes 1.0 fails on a small example: ValueError: nothing to cut"
+        "proposer 'threshold' of wtal-fakes 1.0 fails on a small example: nothing to cut"
     )
-    monkeypatch.setattr("wtal_core.run.component_problems", lambda *_: [])
+    monkeypatch.setattr("wtal_core.check.component_problems", lambda *_: [])
     assert refused(wtal("localize", done)) == "video 'v6': nothing to cut"
 
 
@@ -336,7 +339,7 @@ def test_an_evaluator_that_finds_nothing_to_score_with(wtal, tiny, done, monkeyp
     import wtal_fakes
 
     nothing = wtal_fakes.Scores(np.array([0.5]), np.array([np.nan]), np.full((1, 2), np.nan))
-    monkeypatch.setattr("wtal_core.answers.evaluation", lambda *_: None)
+    monkeypatch.setattr("wtal_core.kinds.evaluator.verdict", lambda *_: None)
     monkeypatch.setattr(wtal_fakes.Recall, "__call__", lambda *_: nothing)
     before = contents(done)
     said = (
@@ -382,18 +385,18 @@ def test_localizing_again_with_other_settings_drops_the_old_evaluation(wtal, don
 
 
 def test_localizing_again_runs_no_network(wtal, done, monkeypatch):
-    from wtal_core import localization
+    from wtal_core.prediction import predict
 
     before = contents(done)
     with monkeypatch.context() as patch:
-        patch.setattr(localization, "read_stream", lambda *_: pytest.fail("a network ran"))
+        patch.setattr(predict, "predict", lambda *_: pytest.fail("a network ran"))
         assert wtal("localize", done).code == 0
     assert contents(done)["detections.json"] == before["detections.json"]
 
 
-def spoil(readings, change):
-    """Change a dataset of the readings in place, so that their key still holds."""
-    with h5py.File(readings, "r+") as file:
+def spoil(predictions, change):
+    """Change a dataset of the predictions in place, so that their key still holds."""
+    with h5py.File(predictions, "r+") as file:
         change(file["v6"])
 
 
@@ -411,15 +414,15 @@ def spoil(readings, change):
         lambda video: (video["rgb"].pop("response"), video["rgb"].create_dataset("response", data="x")),
     ],
 )
-def test_readings_that_cannot_be_read_are_made_again(wtal, done, content):
+def test_predictions_that_cannot_be_read_are_made_again(wtal, done, content):
     before = contents(done)
-    readings = done / "readings" / "test.h5"
+    predictions = done / "predictions" / "test.h5"
     if content is None:
-        readings.unlink()
+        predictions.unlink()
     elif callable(content):
-        spoil(readings, content)
+        spoil(predictions, content)
     else:
-        readings.write_bytes(content)
+        predictions.write_bytes(content)
     assert wtal("localize", done).code == 0
     assert wtal("evaluate", done).code == 0
     assert contents(done) == before
@@ -540,7 +543,7 @@ def test_an_aggregator_of_another_width_is_blamed(wtal, tiny, out, monkeypatch):
     monkeypatch.setattr(wtal_fakes.Mean, "forward", lambda self, features, *_: features[:, 0, :2])
     assert refused(wtal("train", tiny, "--out", out)) == (
         "aggregator 'maa' of wtal-fakes 1.0 fails on a small example: ContractError: features (2, 6, 8) must give "
-        "patterns (2, 8), got (2, 2)"
+        "pooled features (2, 8), got (2, 2)"
     )
     assert not out.exists()
 

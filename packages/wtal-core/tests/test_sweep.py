@@ -5,9 +5,10 @@ import shlex
 import tomllib
 
 import pytest
-from conftest import edit_json
 from wtal_core.errors import ConfigError
 from wtal_core.sweep import combinations
+
+from .conftest import edit_json
 
 pytestmark = pytest.mark.usefixtures("fakes")
 
@@ -137,17 +138,17 @@ def test_every_setting_is_tried_before_any_is_evaluated(wtal, trained):
     )
     start = 'error: localization.proposer.fraction="high" localization.suppressor="nms": proposer \'threshold\' of '
     assert second.startswith(start)
-    assert not (trained / "readings").exists()
+    assert not (trained / "predictions").exists()
 
 
 def test_what_fails_on_a_video_names_the_settings(wtal, trained, monkeypatch):
     runs = importlib.import_module("wtal_fakes").Runs
     call = runs.__call__
 
-    def short_videos_only(proposer, activation, class_scores, edges):
+    def short_videos_only(proposer, prediction, edges):
         if len(edges) == 11:  # not so on the small example
             raise ValueError("the video is too long")
-        return call(proposer, activation, class_scores, edges)
+        return call(proposer, prediction, edges)
 
     monkeypatch.setattr(runs, "__call__", short_videos_only)
     answer = wtal("sweep", trained, "--grid", "localization.proposer.fraction=[0.25]")
@@ -167,5 +168,5 @@ def test_the_best_setting_is_one_that_localize_takes(wtal, tiny, tmp_path, flags
     assert last.startswith(start)
     setting = last.removeprefix(start)
     assert setting != "localization.proposer.fraction=2"  # which finds nothing
-    assert [file.name for file in (run / "readings").iterdir()] == [f"{subset}.h5"]
+    assert [file.name for file in (run / "predictions").iterdir()] == [f"{subset}.h5"]
     assert wtal("localize", run, "--set", setting).code == 0

@@ -1,9 +1,10 @@
 """Statistics, batches, determinism, and checkpoints."""
 
+import itertools
 import json
 import re
+from typing import NamedTuple
 
-import naive
 import numpy as np
 import pytest
 import safetensors
@@ -11,13 +12,26 @@ import safetensors.torch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from wtal_core import config, training
-from wtal_core.attention_pooling import AttentionPooling
-from wtal_core.dataset import open_dataset
+from wtal_core import config
+from wtal_core.builtin.attention_pooling import AttentionPooling
+from wtal_core.builtin.epochs import Epochs
+from wtal_core.data.dataset import Moments, examine, survey
 from wtal_core.errors import PluginError, RunError
-from wtal_core.model import statistics
+from wtal_core.model import build_model
+from wtal_core.training import loop
+from wtal_core.training.checkpoint import checkpoint_iteration, load_checkpoint
+
+from . import naive
 
 # Statistics
+
+
+def statistics(videos, dim):
+    """Mean and deviation of the features of all videos, taken in one by one."""
+    moments = Moments(dim)
+    for video in videos:
+        moments.add(video)
+    return moments.mean, moments.deviation
 
 
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6), seed=st.integers(0, 99))
@@ -56,39 +70,58 @@ def test_statistics_of_nothing_change_nothing():
 # Batches
 
 
+def drawn(seed, videos, batch, iteration):
+    """The videos of an iteration, as the usual sampler draws them."""
+    return Epochs()(np.ones((videos, 1)), batch, seed, iteration)
+
+
 @given(videos=st.integers(1, 12), batch=st.integers(1, 15), seed=st.integers(0, 9))
 def test_each_epoch_is_a_permutation(videos, batch, seed):
-    row = np.concatenate([training.batch_indices(seed, videos, batch, i) for i in range(3 * videos)])
+    row = np.concatenate([drawn(seed, videos, batch, i) for i in range(3 * videos)])
     epochs = row.reshape(-1, videos)
     assert (np.sort(epochs, axis=1) == np.arange(videos)).all()
 
 
 def test_epochs_are_shuffled_differently_and_by_the_seed():
-    first, second, other = (training.batch_indices(s, 20, 20, i) for s, i in [(0, 0), (0, 1), (1, 0)])
+    first, second, other = (drawn(s, 20, 20, i) for s, i in [(0, 0), (0, 1), (1, 0)])
     assert first.tolist() != second.tolist()
     assert first.tolist() != other.tolist()
 
 
 def test_a_batch_depends_on_nothing_but_its_arguments():
-    later = training.batch_indices(3, 7, 4, 5)
+    later = drawn(3, 7, 4, 5)
     for iteration in range(5):
-        training.batch_indices(3, 7, 4, iteration)
-    assert training.batch_indices(3, 7, 4, 5).tolist() == later.tolist()
+        drawn(3, 7, 4, iteration)
+    assert drawn(3, 7, 4, 5).tolist() == later.tolist()
 
 
 # Training
 
 
-@pytest.fixture
-def train(tiny, registry):
-    """Train the stream rgb of the tiny data set: `train("seed=1", checkpoint=path)` gives the model and the metrics."""
+class Metric(NamedTuple):
+    iteration: int
+    terms: dict[str, float]
 
-    def do(*settings, **keywords):
+
+@pytest.fixture
+def train(tiny, registry, tmp_path):
+    """Train the stream rgb of the tiny data set: `train("seed=1", checkpoint=path)` gives the model and the metrics."""
+    names = itertools.count()
+
+    def do(*settings, checkpoint=None, lessons=None):
         experiment = config.load(tiny, settings)
-        dataset = open_dataset(experiment.data, registry)
+        dataset, problems = examine(experiment.data, registry)
+        assert not problems
+        (stage,) = config.stages(experiment)
+        path = checkpoint or tmp_path / f"{next(names)}.safetensors"
+        task = loop.Task(dataset, "rgb", stage, experiment.seed, torch.device("cpu"), registry, path, None, lessons)
         metrics = []
-        model = training.train_stream(dataset, "rgb", experiment, registry, report=metrics.append, **keywords)
-        return model, metrics
+        moments = survey(dataset).statistics["rgb"]
+        loop.train(task, moments, lambda *line: metrics.append(Metric(*line)), lambda _: pytest.fail("no predecessor"))
+        with torch.random.fork_rng(devices=()):
+            model = build_model(stage, registry, dataset.feature_dims["rgb"], len(dataset.classes))
+        load_checkpoint(path, model, dataset.classes)
+        return model.eval(), metrics
 
     return do
 
@@ -117,18 +150,16 @@ def test_the_callers_generators_are_left_alone(train):
     np.testing.assert_array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
 
 
-def test_training_lowers_the_loss_and_ends_in_evaluation_mode(train):
-    model, metrics = train("training.iterations=150", "training.learning_rate=0.01", "training.feature_dropout=0")
+def test_training_lowers_the_loss(train):
+    _, metrics = train("training.iterations=150", "training.learning_rate=0.01", "training.feature_dropout=0")
     assert [metric.iteration for metric in metrics] == list(range(10, 151, 10))
     assert metrics[-1].terms["loss"] < 0.7 * metrics[0].terms["loss"]
-    assert not model.training
-    assert not any(module.training for module in model.modules())
 
 
 def test_metrics_come_every_tenth_iteration_and_at_the_last(train):
     _, metrics = train("model.decoder.sparsity=0.5")
-    assert [(metric.stream, metric.iteration) for metric in metrics] == [("rgb", 10), ("rgb", 12)]
-    for _, _, terms in metrics:
+    assert [metric.iteration for metric in metrics] == [10, 12]
+    for _, terms in metrics:
         assert list(terms) == ["classification", "sparsity", "loss"]
         assert terms["loss"] == pytest.approx(terms["classification"] + terms["sparsity"], rel=1e-6)
 
@@ -141,14 +172,16 @@ def test_the_model_carries_the_statistics_of_the_training_subset(train, tiny, st
     np.testing.assert_allclose(model.mean.numpy(), mean, rtol=1e-5)
     np.testing.assert_allclose(model.deviation.numpy(), deviation, rtol=1e-5)
     features = torch.from_numpy(videos[0])[None]
-    np.testing.assert_allclose(model.prepare(features)[0].numpy(), (videos[0] - mean) / deviation, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        model.standardized(features)[0].numpy(), (videos[0] - mean) / deviation, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_features_are_dropped_in_training_only(train):
     model, _ = train("training.feature_dropout=0.9")
     features = torch.ones(1, 50, 4) + 5
-    assert (model.prepare(features) != 0).all()
-    assert (model.train().prepare(features) == 0).float().mean() > 0.5
+    assert (model(features).features != 0).all()
+    assert (model.train()(features).features == 0).float().mean() > 0.5
 
 
 @pytest.mark.parametrize("counts", [False, True])
@@ -169,7 +202,7 @@ def test_a_loss_that_is_not_finite_is_an_error(train, iterations):
         "lower training.learning_rate or standardise the features"
     )
     with pytest.raises(RunError, match=f"^{re.escape(said)}$"):
-        train("training.learning_rate=1e30", f"training.iterations={iterations}")
+        train("training.learning_rate=1e30", f"training.iterations={iterations}", "training.checkpoint_every=100")
 
 
 def test_no_checkpoint_holds_tensors_that_are_not_finite(train, tmp_path):
@@ -194,13 +227,13 @@ def test_a_checkpoint_is_safetensors_with_model_optimiser_and_iteration(train, t
         f"optimizer.{name}.{key}" for name in parameters for key in ("step", "exp_avg", "exp_avg_sq")
     }
     assert [file.name for file in (tmp_path / "c").iterdir()] == ["rgb.safetensors"]
-    assert training.checkpoint_iteration(tmp_path / "c" / "rgb.safetensors") == 12
+    assert checkpoint_iteration(tmp_path / "c" / "rgb.safetensors") == 12
 
 
 @pytest.mark.parametrize("reached", [5, 10])
 def test_a_resumed_training_equals_an_uninterrupted_one(train, tmp_path, monkeypatch, reached):
     whole, metrics = train(checkpoint=tmp_path / "whole")
-    save = training.save_checkpoint
+    save = loop.save_checkpoint
 
     def save_and_stop(path, model, optimizer, iteration, classes):
         save(path, model, optimizer, iteration, classes)
@@ -208,9 +241,9 @@ def test_a_resumed_training_equals_an_uninterrupted_one(train, tmp_path, monkeyp
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
-        patch.setattr(training, "save_checkpoint", save_and_stop)
+        patch.setattr(loop, "save_checkpoint", save_and_stop)
         train(checkpoint=tmp_path / "parts")
-    assert training.checkpoint_iteration(tmp_path / "parts") == reached
+    assert checkpoint_iteration(tmp_path / "parts") == reached
     resumed, rest = train(checkpoint=tmp_path / "parts")
     assert same(whole, resumed)
     assert rest == [metric for metric in metrics if metric.iteration > reached]
@@ -317,7 +350,7 @@ def written(train, monkeypatch, tmp_path):
     """Train a decoder of another class, to the end or until a checkpoint of some iteration."""
 
     def do(decoder, name, *settings, until=None):
-        save = training.save_checkpoint
+        save = loop.save_checkpoint
 
         def save_and_stop(path, model, optimizer, iteration, classes):
             save(path, model, optimizer, iteration, classes)
@@ -325,8 +358,8 @@ def written(train, monkeypatch, tmp_path):
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("wtal_core.attention_pooling.AttentionPooling", decoder)
-            patch.setattr(training, "save_checkpoint", save_and_stop)
+            patch.setattr("wtal_core.builtin.attention_pooling.AttentionPooling", decoder)
+            patch.setattr(loop, "save_checkpoint", save_and_stop)
             return train(*settings, checkpoint=tmp_path / name)
 
     return do
@@ -406,7 +439,7 @@ DICTIONARY = (
 def test_a_state_that_no_checkpoint_can_hold_is_refused_before_training(
     fakes, wtal, tiny, tmp_path, monkeypatch, decoder, said
 ):
-    monkeypatch.setattr("wtal_core.attention_pooling.AttentionPooling", decoder)
+    monkeypatch.setattr("wtal_core.builtin.attention_pooling.AttentionPooling", decoder)
     for command in ("validate", "train", "run"):
         answer = wtal(command, tiny, "--out", tmp_path / "new")
         assert (answer.code, answer.out) == (2, "")
@@ -420,7 +453,7 @@ def test_an_aggregator_with_such_a_state_is_named(fakes, wtal, tiny, tmp_path, m
 
     monkeypatch.setattr(wtal_fakes.Mean, "get_extra_state", dictionary)
     monkeypatch.setattr(wtal_fakes.Mean, "set_extra_state", lambda self, state: None)
-    said = DICTIONARY.format("'decoder.aggregator'")
+    said = DICTIONARY.format("'decoder.aggregator.made'")
     answer = wtal("validate", tiny)
     assert (answer.code, answer.err) == (2, f"error: aggregator 'maa' of wtal-fakes 1.0 {said}\n")
 

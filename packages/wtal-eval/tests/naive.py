@@ -128,12 +128,18 @@ def average_precision(protocol, ground_truth, detections, classes, thresholds):
     return table
 
 
-def classification(ground_truth, detections, classes):
-    """[AP of each class]: thresholds from the highest score down to none, precision summed over the steps of recall."""
+def classification(ground_truth, detections, classes, class_scores=None):
+    """[AP of each class]: thresholds from the highest score down to none, precision summed over the steps of recall.
+
+    A video's score is that of its class scores if there are some, else of its surest detection.
+    """
     row = []
     for label in range(classes):
         scores = {
-            v: max((d[3] for d in detections.get(v, []) if d[0] == label), default=-math.inf) for v in ground_truth
+            v: max((d[3] for d in detections.get(v, []) if d[0] == label), default=-math.inf)
+            if class_scores is None
+            else class_scores[v][label]
+            for v in ground_truth
         }
         positive = {v for v, found in ground_truth.items() if any(c == label for c, _, _ in found)}
         total, recall_before = 0.0, 0.0

@@ -1,13 +1,14 @@
 import re
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_eval_protocols import arrays, detection_sets, ground_truths
 from wtal_eval import PROTOCOLS, Detections, Segments, compare, match
 from wtal_eval.comparison import resampled_map
+
+from . import naive
+from .test_eval_protocols import arrays, detection_sets, ground_truths
 
 CLASSES = ("jump", "run", "swim")
 

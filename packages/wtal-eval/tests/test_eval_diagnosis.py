@@ -1,12 +1,13 @@
 import re
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from test_eval_protocols import arrays, detection_sets, ground_truths
 from wtal_eval import PROTOCOLS, Detections, InputError, Segments, diagnose, match
 from wtal_eval.diagnosis import KINDS, kinds
+
+from . import naive
+from .test_eval_protocols import arrays, detection_sets, ground_truths
 
 CLASSES = ("jump", "run", "swim")
 

@@ -1,16 +1,18 @@
 import re
 from types import SimpleNamespace
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wtal_eval import ActivityNet, Classification, Detections, InputError, Segments, Thumos14, Thumos14ElevenPoint
 
+from . import naive
+
 COMPONENTS = {"activitynet": ActivityNet, "thumos14": Thumos14, "thumos14-11point": Thumos14ElevenPoint}
 CLASSES = ("jump", "run", "swim")
 THRESHOLDS = (0.0, 0.25, 0.3, 0.5, 1.0)
+NAN, INF = float("nan"), float("inf")
 
 times = st.integers(0, 8).map(lambda k: k / 4)  # a coarse grid: equal tIoU, zero lengths and duplicates are common
 spans = st.tuples(times, times).map(sorted)
@@ -56,6 +58,34 @@ def test_classification_equals_the_literal_twin(ground_truth, detections):
     expected = np.array([naive.classification(ground_truth, detections, 3)])
     np.testing.assert_allclose(result.average_precision, expected, rtol=0, atol=1e-12)
     assert result.tiou_thresholds.tolist() == [0.0]
+
+
+levels = st.lists(st.integers(-1, 3).map(float), min_size=3, max_size=3)
+score_sets = st.fixed_dictionaries(dict.fromkeys("abc", levels))
+
+
+@settings(max_examples=100, deadline=None)
+@given(ground_truth=ground_truths, detections=detection_sets, class_scores=score_sets)
+def test_class_scores_rank_the_videos_where_they_are_given(ground_truth, detections, class_scores):
+    given_ = arrays(Segments, ground_truth), arrays(Detections, detections), CLASSES
+    scores = {name: np.array(row) for name, row in class_scores.items()}
+    result = Classification()(*given_, scores)
+    expected = np.array([naive.classification(ground_truth, detections, 3, class_scores)])
+    np.testing.assert_allclose(result.average_precision, expected, rtol=0, atol=1e-12)
+    assert result.notes == ()
+    for component in (c(THRESHOLDS) for c in COMPONENTS.values()):  # which localize, and have no use for them
+        one, other = component(*given_), component(*given_, scores)
+        np.testing.assert_array_equal(one.average_precision, other.average_precision)
+        assert one.notes == other.notes
+
+
+@pytest.mark.parametrize(
+    ("scores", "got"), [({}, "[]"), ({"a": [1.0, 2.0]}, "[1.0, 2.0]"), ({"a": [1.0, NAN, 0.0]}, "[1.0, nan, 0.0]")]
+)
+def test_wrong_class_scores_are_refused(scores, got):
+    message = f"class scores of video 'a': expected 3 finite numbers, got {got}"
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        Classification()({"a": Segments([0], [0.0], [1.0])}, {}, CLASSES, scores)
 
 
 @pytest.mark.parametrize("component", [*(c(THRESHOLDS) for c in COMPONENTS.values()), Classification()])
@@ -186,7 +216,6 @@ def test_any_object_with_the_arrays_will_do():
 
 
 GOOD = Segments(np.array([0]), np.array([0.0]), np.array([1.0]))
-NAN, INF = float("nan"), float("inf")
 
 
 @pytest.mark.parametrize(

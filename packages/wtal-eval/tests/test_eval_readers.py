@@ -115,7 +115,10 @@ def test_bad_detection_json(write, content, message):
             "detections come first, ground truth second",
         ),
         ({"database": {}}, "no video, so there is nothing to score"),
-        ({"database": {"a": {"subset": "x"}}}, "Object missing required field `annotations` - at `database['a']`"),
+        (
+            {"database": {"a": {"subset": "x", "annotations": None}}},
+            "Expected `array`, got `null` - at `database['a'].annotations`",
+        ),
         (
             {"database": {"a": {"subset": "x", "annotations": [{"label": "run", "segment": [0, None]}]}}},
             "Expected `float | str`, got `null` - at `database['a'].annotations[0].segment[1]`",
@@ -134,8 +137,8 @@ def test_bad_ground_truth_json(write, content, message):
 
 def test_unknown_subset_lists_those_present(write):
     path = write("g.json", DATABASE)
-    message = f"{path}: no subset 'Test', only 'Training' (1 video), 'test' (2 videos)"
-    refused(message, read_ground_truth, path, "Test")
+    message = f"{path}: no subset 'testing', only 'Training' (1 video), 'test' (2 videos)"
+    refused(message, read_ground_truth, path, "testing")
 
 
 def test_files_of_unknown_form(tmp_path):

@@ -186,19 +186,50 @@ def test_odd_json_is_one_sentence(write, content, message):
 
 
 def test_what_is_not_scored_need_not_be_complete(write):
-    odd = {"b": {"subset": "train", "annotations": [{"label": "run"}]}, "c": None, "d": {"subset": 3}, "e": []}
-    odd["f"] = {"subset": "train", "annotations": None, "duration": 10**400}
+    odd = {
+        "b": {"subset": "train", "annotations": [{"label": "run"}]},
+        "c": {"subset": "train"},
+        "d": {"subset": "train", "annotations": None, "duration": 10**400},
+    }
     content = {"database": TRUTH["database"] | odd}
     truth = read_ground_truth(write("g.json", json.dumps(content)), "test")
     assert list(truth.videos) == ["a"]
-    notes = (
-        "subset 'test' has 1 video; 2 of other subsets left out",
-        "3 videos of no subset left out: c, d, e",
-    )
+    notes = ("subset 'test' has 1 video; 3 of other subsets left out",)
     assert truth.notes == notes
     assert evaluate(content, {"results": {"a": [ROW]}}, subset="test", tiou_thresholds=0.5).notes == notes
     path = write("g.csv", "video,label,start,end,subset\na,run,0,1,test\nb,run,?,,train\n")
     assert list(read_ground_truth(path, "test").videos) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (None, "Expected `object`, got `null` - at `database['b']`"),
+        ([], "Expected `object`, got `array` - at `database['b']`"),
+        ({"subset": 3}, "Expected `str`, got `int` - at `database['b'].subset`"),
+        ({"annotations": []}, "Object missing required field `subset` - at `database['b']`"),
+    ],
+)
+@pytest.mark.parametrize("subset", ["test", None])
+def test_a_video_of_no_subset_may_be_one_to_score(write, entry, message, subset):
+    content = {"database": TRUTH["database"] | {"b": entry}}
+    path = write("g.json", json.dumps(content))
+    refused(f"{path}: {message}", read_ground_truth, path, subset)
+    refused(f"ground truth: {message}", lambda: evaluate(content, {"results": {"a": [ROW]}}, subset=subset))
+
+
+def test_a_video_without_annotations_has_no_instance(write):
+    path = write("g.json", json.dumps({"database": TRUTH["database"] | {"b": {"subset": "test"}}}))
+    assert read_ground_truth(path).videos["b"].label.size == 0
+
+
+def test_a_subset_that_differs_in_case_is_taken_where_only_one_does(write):
+    path = write("g.json", json.dumps(TRUTH))
+    assert list(read_ground_truth(path, "TEST").videos) == ["a"]
+    path = write("g.csv", "video,label,start,end,subset\na,run,0,1,Test\nb,run,0,1,TEST\n")
+    assert list(read_ground_truth(path, "Test").videos) == ["a"]
+    message = f"{path}: no subset 'test', only 'TEST' (1 video), 'Test' (1 video)"
+    refused(message, read_ground_truth, path, "test")
 
 
 def test_an_instance_without_segment(write):

@@ -114,6 +114,16 @@ def propose(
     return found
 
 
+def own_intervals(rows, class_scores, edges, class_threshold):
+    classes = [c for c, s in enumerate(class_scores) if s >= class_threshold] or [int(np.argmax(class_scores))]
+
+    def seconds(place):
+        snippet = min(int(place), len(edges) - 2)
+        return edges[snippet] + (place - snippet) * (edges[snippet + 1] - edges[snippet])
+
+    return [(c, seconds(a), seconds(b), score) for c, a, b, score in rows if c in classes and seconds(a) < seconds(b)]
+
+
 def better_first(detections):
     """Sort (label, start, end, score): score descending, then start, end, label."""
     return sorted(detections, key=lambda d: (-d[3], d[1], d[2], d[0]))

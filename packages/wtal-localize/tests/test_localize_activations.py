@@ -3,7 +3,6 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
-import naive
 import numpy as np
 import pytest
 from wtal_localize import (
@@ -13,6 +12,8 @@ from wtal_localize import (
     class_activation_sequence,
     snippet_activation,
 )
+
+from . import naive
 
 
 def decoding(features, attention, weight, pooled=()):

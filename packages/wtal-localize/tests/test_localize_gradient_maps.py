@@ -2,11 +2,12 @@ import inspect
 import re
 from types import SimpleNamespace
 
-import naive
 import numpy as np
 import pytest
 from wtal_localize import AttendedSTGradCAM, Attention, ClassActivationSequence, STGradCAM, st_gradcam
 from wtal_localize.activations import best_assembly
+
+from . import naive
 
 torch = pytest.importorskip("torch")
 

@@ -2,10 +2,11 @@
 
 from types import SimpleNamespace
 
-import naive
 import numpy as np
 import pytest
 from wtal_localize import AttendedSTGradCAM, Attention, ClassActivationSequence, SnippetActivation, STGradCAM
+
+from . import naive
 
 torch = pytest.importorskip("torch")
 

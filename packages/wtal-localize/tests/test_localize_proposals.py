@@ -1,16 +1,27 @@
 import inspect
 import re
+from types import SimpleNamespace
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wtal_localize import MultiThreshold, Threshold, proposals, propose
+from wtal_localize import MultiThreshold, OwnIntervals, Threshold, proposals, propose
+
+from . import naive
 
 
 def unpack(detections):
     return list(zip(*(array.tolist() for array in detections), strict=True))
+
+
+def prediction(activation, class_scores, attention=None, intervals=None):
+    return SimpleNamespace(
+        activation=np.asarray(activation),
+        class_scores=np.asarray(class_scores),
+        attention=np.ones_like(activation) if attention is None else np.asarray(attention),
+        intervals=intervals,
+    )
 
 
 @st.composite
@@ -55,7 +66,7 @@ def test_equals_the_slow_twin(video, threshold, chosen):
 
 def test_blocks_change_nothing(monkeypatch):
     rng = np.random.default_rng(0)
-    video = (rng.random((3, 40)), rng.random(3), np.arange(41.0))
+    video = prediction(rng.random((3, 40)), rng.random(3)), np.arange(41.0)
     whole = unpack(MultiThreshold()(*video))
     monkeypatch.setattr(proposals, "BLOCK", 1)
     assert unpack(MultiThreshold()(*video)) == whole
@@ -67,10 +78,11 @@ def test_components_are_the_function(video, threshold, chosen):
     attention = video.pop("attention")
     attention_threshold = chosen.pop("attention_threshold", ())
     expected = unpack(propose(**video, threshold=threshold, **chosen))
-    assert unpack(Threshold(threshold, **chosen)(**video)) == expected
+    edges = video.pop("edges")
+    assert unpack(Threshold(threshold, **chosen)(prediction(**video), edges)) == expected
     chosen = {"score": "mean", "class_score": "ignore", **chosen, "attention_threshold": attention_threshold}
-    expected = unpack(propose(**video, attention=attention, threshold=threshold, **chosen))
-    assert unpack(MultiThreshold(threshold, **chosen)(**video, attention=attention)) == expected
+    expected = unpack(propose(**video, edges=edges, attention=attention, threshold=threshold, **chosen))
+    assert unpack(MultiThreshold(threshold, **chosen)(prediction(**video, attention=attention), edges)) == expected
 
 
 @given(videos(), st.floats(0, 1), st.floats(0, 1), options)
@@ -109,7 +121,7 @@ def test_zero_activation_is_none(threshold, rule):
 @pytest.mark.parametrize("proposer", [Threshold(), Threshold(upsampling=4, bridge=1), MultiThreshold()])
 def test_empty_video_and_no_classes(shape, proposer):
     C, T = shape
-    detections = proposer(np.zeros(shape), np.ones(C), np.arange(T + 1))
+    detections = proposer(prediction(np.zeros(shape), np.ones(C)), np.arange(T + 1))
     assert [array.dtype for array in detections] == [np.int64, np.float64, np.float64, np.float64]
     assert all(array.shape == (0,) for array in detections)
 
@@ -149,7 +161,7 @@ def test_contrast_may_be_negative():
     curve = [[1.0, 0.5, 0.5, 0.5, 0.5, 1.0]]
     attention = [[0, 1.0, 1, 1, 1, 0]]
     proposer = MultiThreshold([], attention_threshold=0.5, class_score="ignore")
-    (found,) = unpack(proposer(curve, [1.0], np.arange(7), attention))
+    (found,) = unpack(proposer(prediction(curve, [1.0], attention), np.arange(7)))
     assert found == (0, 1.0, 5.0, -0.5)
 
 
@@ -249,7 +261,59 @@ def test_bad_input(bad, message):
         propose(**{**GOOD, **bad})
 
 
-@pytest.mark.parametrize("proposer", [Threshold, MultiThreshold])
+def intervals(rows):
+    label, start, end, score = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return SimpleNamespace(
+        label=np.array(label, np.int64), start=np.array(start), end=np.array(end), score=np.array(score)
+    )
+
+
+@st.composite
+def own_intervals(draw):
+    video = draw(videos())
+    C, T = video["activation"].shape
+    places = st.integers(0, 2 * T).map(lambda half: half / 2)
+    rows = st.tuples(st.integers(0, C - 1), places, places, st.sampled_from([-0.5, 0.0, 0.25, 1.0]))
+    return video, draw(st.lists(rows, max_size=8))
+
+
+@given(own_intervals(), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+def test_own_intervals_equal_the_slow_twin(given_, class_threshold):
+    video, rows = given_
+    said = prediction(video["activation"], video["class_scores"], intervals=intervals(rows))
+    got = unpack(OwnIntervals(class_threshold)(said, video["edges"]))
+    expected = naive.own_intervals(rows, video["class_scores"], video["edges"], class_threshold)
+    np.testing.assert_allclose(np.reshape(got, (-1, 4)), np.reshape(expected, (-1, 4)), rtol=1e-12, atol=1e-12)
+
+
+def test_own_intervals_by_hand():
+    edges = np.array([0.0, 1.0, 3.0, 7.0])
+    rows = [(1, 0.5, 2.5, -0.3), (0, 0.0, 3.0, 0.9), (1, 2.0, 2.0, 1.0)]
+    found = OwnIntervals(0.5)(prediction(np.ones((2, 3)), [0.4, 0.6], intervals=intervals(rows)), edges)
+    assert unpack(found) == [(1, 0.5, 5.0, -0.3)]  # class 0 is not sure enough, and the last interval has no length
+    assert [array.dtype for array in found] == [np.int64, np.float64, np.float64, np.float64]
+
+
+def test_no_interval_at_all_is_an_answer():
+    assert unpack(OwnIntervals()(prediction(np.ones((2, 3)), [0.4, 0.6], intervals=intervals([])), np.arange(4))) == []
+
+
+def test_a_decoder_without_intervals_is_refused():
+    with pytest.raises(
+        ValueError,
+        match=r"^the proposer 'intervals' needs a decoder that proposes intervals itself, and this one gives none; "
+        r"use 'threshold' or 'multi-threshold'$",
+    ):
+        OwnIntervals()(prediction(np.ones((1, 3)), [1.0]), np.arange(4))
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, True, "0.1"])
+def test_own_intervals_refuse_a_class_threshold(threshold):
+    with pytest.raises(ValueError, match=rf"^class_threshold must be in \[0, 1\], got {re.escape(repr(threshold))}$"):
+        OwnIntervals(threshold)
+
+
+@pytest.mark.parametrize("proposer", [Threshold, MultiThreshold, OwnIntervals])
 def test_the_docstring_explains_every_option(proposer):
     explained = re.findall(r"^    (\w+): ", inspect.getdoc(proposer).partition("Args:\n")[2], re.MULTILINE)
     assert sorted(explained) == sorted(vars(proposer()))

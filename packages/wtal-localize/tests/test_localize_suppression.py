@@ -4,7 +4,6 @@ import re
 import subprocess
 import sys
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,6 +17,8 @@ from wtal_localize import (
     soft_nms,
     suppression,
 )
+
+from . import naive
 
 LOOPS = (suppression._arranged, suppression._sorted, suppression._keep, suppression._weaken)
 

@@ -4,12 +4,13 @@ import re
 import warnings
 from types import SimpleNamespace
 
-import naive
 import numpy as np
 import pytest
 import torch
-from star_aggregators import Halving, Mean, Norm, WeightedSum
 from wtal_star import Star, VideoError, decoder, losses
+
+from . import naive
+from .star_aggregators import Halving, Mean, Norm, WeightedSum
 
 DEVICES = [
     "cpu",

@@ -1,9 +1,10 @@
 import math
 
-import naive
 import pytest
 import torch
 from wtal_star.search import beam_search
+
+from . import naive
 
 C = 3
 

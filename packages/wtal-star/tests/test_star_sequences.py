@@ -1,12 +1,13 @@
 import re
 from types import SimpleNamespace
 
-import naive
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from wtal_star import VideoError, label_sequences
+
+from . import naive
 
 
 def targets(labels, counts=None):

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from wtal_core import binding
+
 
 class ContractError(AssertionError):
     """A component does not keep the contract of its kind."""
@@ -28,14 +30,23 @@ def attribute(answer: Any, name: str) -> Any:
     return getattr(answer, name)
 
 
-def tensor(name: str, value: Any, shape: tuple[int, ...], like: Tensor, unit_range: bool = False) -> None:
-    """Require a finite tensor of a shape, with the dtype and on the device of the features `like`."""
+def tensor(
+    name: str, value: Any, shape: tuple[int, ...], like: Tensor, unit_range: bool = False, values: bool = True
+) -> None:
+    """Require a finite tensor of a shape, with the dtype and on the device of the features `like`.
+
+    Its values are looked at only where `binding.checking()` says so, because on a GPU that waits.
+    """
     require(isinstance(value, Tensor), f"{name} must be a tensor {shape}, got {form(value)}")
     require(value.shape == shape, f"features {tuple(like.shape)} must give {name} {shape}, got {tuple(value.shape)}")
     require(value.dtype == like.dtype, f"{name} must have the dtype of the features, {like.dtype}, got {value.dtype}")
     require(value.device == like.device, f"{name} must be on the device of the features, {like.device}")
+    if not (values and binding.checking()):
+        return
     if not value.isfinite().all():
-        raise ContractError(f"{name} must be finite, got {value.tolist()}")
+        if binding.finite():
+            raise ContractError(f"{name} must be finite, got {value.tolist()}")
+        return
     if unit_range:
         unit(name, value)
 

@@ -16,27 +16,37 @@ from wtal_core.errors import PluginError, WtalError, failure
 
 _DOING: ContextVar[str] = ContextVar("doing", default="fails")
 _CHECKING: ContextVar[bool] = ContextVar("checking", default=True)
+_FINITE: ContextVar[bool] = ContextVar("finite", default=True)
 
 
 @contextmanager
-def during(doing: str, *, checked: bool = True) -> Iterator[None]:
+def during(doing: str, *, checked: bool = True, finite: bool = True) -> Iterator[None]:
     """Say what the host is doing while components run, such as "fails on video 'v1'", as errors will print it.
 
     Args:
         doing: the rest of a sentence that begins with the component's name.
-        checked: hold answers against the contract; a check on a GPU waits for it, so that training checks now and then.
+        checked: look at the values of tensors too; on a GPU that waits, so that training does it now and then. Types
+            and shapes are always held against the contract.
+        finite: hold tensors to be finite. Once a step was taken it may be the step that was too large, so that training
+            looks at the loss instead.
     """
-    said, held = _DOING.set(doing), _CHECKING.set(checked)
+    said, held, limited = _DOING.set(doing), _CHECKING.set(checked), _FINITE.set(finite)
     try:
         yield
     finally:
+        _FINITE.reset(limited)
         _DOING.reset(said)
         _CHECKING.reset(held)
 
 
 def checking() -> bool:
-    """Whether answers are to be held against the contract now."""
+    """Whether the values of tensors are to be looked at now."""
     return _CHECKING.get()
+
+
+def finite() -> bool:
+    """Whether a tensor that is not finite is the fault of who gave it."""
+    return _FINITE.get()
 
 
 @contextmanager
@@ -69,7 +79,7 @@ class Bound:
     Attributes:
         made: what the component's own code built.
         component: its name and origin.
-        given: what the host gave it when it was built.
+        given: what of the host's reached its constructor.
     """
 
     refusals: ClassVar[tuple[type[Exception], ...]] = ()
@@ -83,8 +93,7 @@ class Bound:
         """The component's answer, complete and right."""
         with blaming(self.component, self.refusals):
             answer = self.complete(self.made(*arguments))
-            if checking():
-                self.check(answer, *arguments)
+            self.check(answer, *arguments)
         return answer
 
     def complete(self, answer: Any) -> Any:

@@ -42,13 +42,17 @@ class Opened(NamedTuple):
     dataset: Dataset
 
 
-def opened(experiment: config.Experiment) -> Opened:
+def opened(experiment: config.Experiment, *, scored: bool = False) -> Opened:
     """Find the components of an experiment, open its data, and make torch compute the same bytes every time.
+
+    Args:
+        experiment: what to open.
+        scored: as of `examine`.
 
     Raises:
         WtalError: anything is wrong; `Problems` lists several.
     """
-    found, problems = examine(experiment)
+    found, problems = examine(experiment, scored=scored)
     if found is None or problems:
         raise problems[0] if len(problems) == 1 else Problems(problems)
     if torch_device(experiment).type != "cpu":
@@ -58,8 +62,13 @@ def opened(experiment: config.Experiment) -> Opened:
     return found
 
 
-def examine(experiment: config.Experiment) -> tuple[Opened | None, list[WtalError]]:
-    """What an experiment opens, if it can be opened, and all that is wrong with it but for the values of features."""
+def examine(experiment: config.Experiment, *, scored: bool) -> tuple[Opened | None, list[WtalError]]:
+    """What an experiment opens, if it can be opened, and all that is wrong with it but for the values of features.
+
+    Args:
+        experiment: what to open.
+        scored: whether the test subset shall be scored, which needs its segments.
+    """
     problems: list[WtalError] = []
     try:
         torch_device(experiment)
@@ -77,6 +86,8 @@ def examine(experiment: config.Experiment) -> tuple[Opened | None, list[WtalErro
         return None, [*problems, error]
     if not problems:  # models that can be built, and a data set whose labels are known
         problems += training_problems(dataset, experiment, registry)
+    if scored:
+        problems += data.segment_problems(dataset)
     return Opened(registry, dataset), problems
 
 
@@ -191,7 +202,8 @@ def training_problems(dataset: Dataset, experiment: config.Experiment, registry:
     """What training would stumble over, found with models and labels as the data have them."""
     problems: list[WtalError] = []
     labels = (dataset.targets(dataset.training) > 0).astype(np.float64)
-    for settings in config.stages(experiment):
+    stages = config.stages(experiment)
+    for settings in stages:
         where = "" if len(experiment.stages) == 1 else f"stages[{settings.number}]: "
         stream = dataset.streams[0]
         # Not any width: a decoder may be particular about it.
@@ -212,6 +224,8 @@ def training_problems(dataset: Dataset, experiment: config.Experiment, registry:
         problems += _prefixed(where, _target_problems(model, dataset))
         problems += _prefixed(where, _sampler_problems(settings, labels, registry))
         problems += _prefixed(where, _teacher_problems(settings, dataset, registry))
+        if settings.number and settings.stage.teacher is not None:
+            problems += _prefixed(where, _word_problems(stages[settings.number - 1].localization))
     return list({str(problem): problem for problem in problems}.values())
 
 
@@ -222,15 +236,18 @@ def _prefixed(where: str, problems: Iterator[WtalError]) -> Iterator[WtalError]:
 
 def _frozen_problems(model: StreamModel, settings: config.StageSettings) -> Iterator[WtalError]:
     names = [name for name, _ in model.decoder.named_parameters()]
-    for prefix in settings.stage.frozen:
+    frozen = tuple(settings.stage.frozen)
+    for prefix in frozen:
         if not any(name.startswith(prefix) for name in names):
             yield ConfigError(f"`frozen`: no parameter's name begins with {prefix!r}; there are {', '.join(names)}")
-    if (
-        names
-        and all(name.startswith(tuple(settings.stage.frozen)) for name in names)
-        and not list(model.learnt.parameters())
-    ):
-        yield ConfigError("`frozen` leaves nothing to train")
+    learnt = [name for name, parameter in model.decoder.named_parameters() if parameter.requires_grad]
+    if list(model.learnt.parameters()) or any(not name.startswith(frozen) for name in learnt):
+        return
+    yield (
+        ConfigError("`frozen` leaves nothing to train")
+        if learnt
+        else PluginError(f"{model.decode.component} has no parameter to train")
+    )
 
 
 def _state_problems(model: StreamModel) -> Iterator[WtalError]:
@@ -284,5 +301,12 @@ def _teacher_problems(settings: config.StageSettings, dataset: Dataset, registry
             f"{dataset.data.annotations}: {teacher.component} reads segments, and {len(unknown)} training videos, such "
             f"as {unknown[0]!r}, have labels without one"
         )
-    if settings.number and config.name_of(settings.localization.clip) != "whole":
-        yield ConfigError("a teacher speaks of every snippet, so localization.clip must be 'whole' where there is one")
+
+
+def _word_problems(before: config.Localization) -> Iterator[WtalError]:
+    """What keeps a teacher from reading the predictions of the stage before."""
+    if config.name_of(before.clip) != "whole":
+        yield ConfigError(
+            "a teacher speaks of every snippet, so localization.clip of the stage before must be 'whole', got "
+            f"{config.name_of(before.clip)!r}"
+        )

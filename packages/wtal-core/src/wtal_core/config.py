@@ -1,4 +1,4 @@
-"""Experiments: a TOML file decoded into strict structures. This module is the reference of every key.
+"""Experiments: a TOML file decoded into strict structures. The reference of every key is made from these.
 
 An unknown key or a wrong type is an error with its path in the file. A component (aggregator, proposer, ...) is its
 name, or a table with `name` and its options:
@@ -14,9 +14,9 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import msgspec
 import tomli_w
@@ -31,6 +31,10 @@ PositiveInt = Annotated[int, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 Probability = Annotated[float, Meta(ge=0, lt=1)]
 
+_T = TypeVar("_T")
+#: The keys and indices that lead to a value.
+_Path = Sequence[str | int]
+
 #: A component: its name, or a table with `name` and options.
 Component = str | dict[str, Any]
 
@@ -42,9 +46,9 @@ class Table(Struct, forbid_unknown_fields=True, frozen=True):
 class SnippetGrid(Table, frozen=True):
     """Snippet i covers `window` frames from frame `i * stride` on. MAAN: 25 frames per second, stride and window 16."""
 
-    frames_per_second: Positive
-    stride: PositiveInt
-    window: PositiveInt | None = None  #: the stride, if not given
+    frames_per_second: Positive  #: of the video, as the features were extracted
+    stride: PositiveInt  #: frames from one snippet's start to the next one's
+    window: PositiveInt | None = None  #: frames that a snippet covers; the stride, if not given
 
 
 class Data(Table, frozen=True):
@@ -53,12 +57,12 @@ class Data(Table, frozen=True):
     annotations: str  #: a file or folder that the annotation reader understands
     features: str  #: a folder or file that the reader understands
     grid: Literal["duration"] | SnippetGrid  #: "duration": the snippets share the annotated duration evenly
-    annotation_reader: Component = "activitynet"
-    reader: Component = "npy"  #: of the features
+    annotation_reader: Component = "activitynet"  #: how annotations are laid out
+    reader: Component = "npy"  #: how features are laid out
     #: A model each, fused late; the streams of a list in the list are joined, feature by feature, for one model
     streams: Annotated[list[str | list[str]], Meta(min_length=1)] = field(default_factory=lambda: ["rgb", "flow"])
-    training_subset: str = "training"
-    test_subset: str = "validation"
+    training_subset: str = "training"  #: as the annotations call it
+    test_subset: str = "validation"  #: as the annotations call it
     classes: list[str] | None = None  #: the classes and their order; by default those of the training subset, sorted
     exclude: list[str] = field(default_factory=list)  #: videos to leave out
     counts: bool = False  #: let the decoder see instances per class: more than video-level supervision
@@ -67,8 +71,8 @@ class Data(Table, frozen=True):
 class Model(Table, frozen=True):
     """One model per stream, or per list of joint streams, of this kind."""
 
-    decoder: Component = "attention-pooling"
-    aggregator: Component = "maa"
+    decoder: Component = "attention-pooling"  #: turns features into class scores
+    aggregator: Component = "maa"  #: pools features under the decoder's attention
 
 
 class Training(Table, frozen=True):
@@ -90,34 +94,33 @@ class Localization(Table, frozen=True):
     """From decodings to detections."""
 
     clip: Component = "whole"  #: which snippets of a video the models see; their rows stand for equal parts of it
-    activation: Component = "cas"
-    proposer: Component = "threshold"
-    suppressor: Component = "nms"
-    fusion: Literal["activations", "attention"] = (
-        "activations"  #: averaged activations (MAAN) or fused attention (STAR 14)
-    )
+    activation: Component = "cas"  #: when each class happens, read off a decoding
+    proposer: Component = "threshold"  #: cuts intervals out of activations
+    suppressor: Component = "nms"  #: removes detections that repeat others
+    #: of streams: averaged activations (MAAN) or fused attention (STAR 14)
+    fusion: Literal["activations", "attention"] = "activations"
     stream_weights: list[NonNegative] | None = None  #: one per stream; equal by default
 
 
 class Evaluation(Table, frozen=True):
     """Which protocol scores the detections. Video-level scores always get the classification mAP."""
 
-    evaluator: Component = "activitynet"
+    evaluator: Component = "activitynet"  #: the protocol
 
 
 class Stage(Table, frozen=True):
     """One round of training. What it does not change is as in the tables `model`, `training` and `localization`."""
 
-    model: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
-    localization: dict[str, Any] = field(default_factory=dict)  #: by which the next stage's teacher sees detections
+    model: dict[str, Any] = field(default_factory=dict)  #: what differs from the table `model`
+    training: dict[str, Any] = field(default_factory=dict)  #: what differs from the table `training`
+    #: what differs from the table `localization`; by this the next stage's teacher sees detections
+    localization: dict[str, Any] = field(default_factory=dict)
     models: PositiveInt = 1  #: trained from different starts, their predictions averaged
-    teacher: Component | None = None  #: says from the stage before what each snippet shall be
+    teacher: Component | None = None  #: says from the stage before what each snippet should be
     #: "continue": weights of equal name and shape are taken from the stage before, model by model
     start: Literal["fresh", "continue"] = "fresh"
-    frozen: list[str] = field(
-        default_factory=list
-    )  #: parameters that are not trained, by the beginnings of their names
+    #: parameters that are not trained, by the beginnings of their names
+    frozen: list[str] = field(default_factory=list)
 
 
 class Experiment(Table, frozen=True):
@@ -128,9 +131,10 @@ class Experiment(Table, frozen=True):
     training: Training = Training()
     localization: Localization = Localization()
     evaluation: Evaluation = Evaluation()
-    stages: list[Stage] = field(default_factory=lambda: [Stage()])  #: the last one's models localize
+    #: rounds of training, one after the other; the last one's models localize
+    stages: list[Stage] = field(default_factory=lambda: [Stage()])
     trackers: list[Component] = field(default_factory=list)  #: told how the run goes
-    seed: Annotated[int, Meta(ge=0)] = 0
+    seed: Annotated[int, Meta(ge=0)] = 0  #: of all that is drawn at random
     threads: PositiveInt = 1  #: of torch on the CPU; fixed, because sums split among threads round differently
     device: str = "auto"  #: a torch device; "auto" is the GPU if there is one
     disable_plugins: list[str] = field(default_factory=list)  #: distributions whose plugins are ignored
@@ -152,16 +156,28 @@ def stages(experiment: Experiment) -> list[StageSettings]:
     Raises:
         ConfigError: a stage changes a key that does not exist, or to a wrong type.
     """
-    return [_stage(experiment, number) for number in range(len(experiment.stages))]
+    settings = []
+    for number in range(len(experiment.stages)):
+        one, problems = _stage(experiment, number)
+        if one is None or problems:
+            raise ConfigError(problems[0][0])
+        settings.append(one)
+    return settings
 
 
 def settled(experiment: Experiment) -> Experiment:
-    """The experiment as a run keeps it: what a teacher depends on does not change when localization does later."""
-    kept = [
-        msgspec.structs.replace(one.stage, localization=_without_none(msgspec.to_builtins(one.localization)))
-        for one in stages(experiment)[:-1]
-    ]
-    return msgspec.structs.replace(experiment, stages=[*kept, experiment.stages[-1]])
+    """The experiment as a run keeps it: `localization` is what the last stage's models localize by.
+
+    What a teacher depends on stands in the stages before, and does not change when localization does later.
+    """
+    *before, last = stages(experiment)
+    kept = []
+    for one in before:
+        weights = one.localization.stream_weights or [1.0] * len(experiment.data.streams)  # no key may stay open
+        whole = msgspec.structs.replace(one.localization, stream_weights=weights)
+        kept.append(msgspec.structs.replace(one.stage, localization=msgspec.to_builtins(whole)))
+    final = msgspec.structs.replace(last.stage, localization={})
+    return msgspec.structs.replace(experiment, localization=last.localization, stages=[*kept, final])
 
 
 def evaluators(experiment: Experiment) -> dict[str, Component]:
@@ -239,11 +255,12 @@ def configure(experiment: Experiment, settings: Sequence[str]) -> Experiment:
         target: Any = table
         for depth, parent in enumerate(parents):
             if isinstance(target, list):
-                target = _item(target, parent, setting)
+                target = _item(target, parents[: depth + 1], setting)
                 continue
-            below = target.setdefault(parent, {})
+            path = parents[: depth + 1]
+            below = target.setdefault(parent, _inherited(table, path))
             if isinstance(below, str):  # a component given by its name alone gets options; a grid becomes another
-                below = target[parent] = {"name": below} if _is_component(parents[: depth + 1]) else {}
+                below = target[parent] = {"name": below} if _is_component(path) else {}
             if not isinstance(below, dict | list):
                 raise ConfigError(f"--set {setting}: {parent!r} has no keys of its own")
             target = below
@@ -277,88 +294,120 @@ def differences(one: Experiment, other: Experiment) -> list[str]:
 
 def _decode(table: Mapping[str, Any], source: str) -> tuple[Experiment | None, list[WtalError]]:
     """Decode a table strictly and report every problem, not only the first: drop what is wrong and try again."""
+    experiment, found, complete = _convert(table, Experiment, _explain)
+    problems: list[WtalError] = [ConfigError(f"{source}: {message}") for message, _ in found]
+    if experiment is None:
+        return None, problems
+    inconsistent = list(_inconsistencies(experiment))
+    problems += [ConfigError(f"{source}: {message}") for message, _ in inconsistent]
+    sound = to_table(experiment)
+    for _, path in inconsistent:
+        _mend(sound, path)
+    return _with_home(msgspec.convert(sound, Experiment)) if complete else None, problems
+
+
+def _convert(
+    table: Mapping[str, Any], kind: type[_T], explain: Callable[[str, _Path], str]
+) -> tuple[_T | None, list[tuple[str, _Path]], bool]:
+    """What can be made of a table, all that is wrong in it and where, and if it has all that is required."""
     remaining = copy.deepcopy(dict(table))
-    problems: list[WtalError] = []
+    problems: list[tuple[str, _Path]] = []
     complete = True
     while True:
         try:
-            experiment = msgspec.convert(remaining, Experiment)
+            return msgspec.convert(remaining, kind), problems, complete
         except msgspec.ValidationError as error:
             text, path = _parse(str(error))
-            problems.append(ConfigError(f"{source}: {_explain(text, path)}"))
             field = _UNKNOWN.search(text) or _MISSING.search(text)
-            path = [*path, field[1]] if field else path
-            if not _mend(remaining, path):
-                return None, problems
-            complete &= tuple(path) not in _REQUIRED
-        else:
-            problems += [ConfigError(f"{source}: {message}") for message in _inconsistencies(experiment)]
-            return _with_home(experiment) if complete else None, problems
+            problems.append((explain(text, path), [*path, field[1]] if field else path))
+            if not _mend(remaining, problems[-1][1]):
+                return None, problems, False
+            complete &= tuple(problems[-1][1]) not in _REQUIRED
 
 
-def _stage(experiment: Experiment, number: int) -> StageSettings:
+def _stage(experiment: Experiment, number: int) -> tuple[StageSettings | None, list[tuple[str, _Path]]]:
+    """What holds in a stage, as far as that can be told, and what is wrong with what it changes, and where."""
     stage = experiment.stages[number]
-    tables = {}
+    tables: dict[str, Any] = {}
+    problems: list[tuple[str, _Path]] = []
     for section in ("model", "training", "localization"):
-        changed = msgspec.to_builtins(getattr(experiment, section)) | getattr(stage, section)
-        try:
-            tables[section] = msgspec.convert(changed, type(getattr(experiment, section)))
-        except msgspec.ValidationError as error:
-            text, path = _parse(str(error))
-            raise ConfigError(_explain(text, [section, *path], f"stages[{number}].")) from error
-    return StageSettings(number, **tables, stage=stage)
+        usual = getattr(experiment, section)
+
+        def explain(text: str, path: _Path, section: str = section) -> str:
+            return _explain(text, [section, *path], f"stages[{number}].")
+
+        changed = msgspec.to_builtins(usual) | getattr(stage, section)
+        tables[section], found, _ = _convert(changed, type(usual), explain)
+        problems += [(message, ["stages", number, section, *path]) for message, path in found]
+    if None in tables.values():
+        return None, problems
+    return StageSettings(number, **tables, stage=stage), problems
 
 
 def components(experiment: Experiment) -> Iterator[tuple[str, str, Component]]:
     """Every component that an experiment names: the path of its key, its kind, and the setting."""
-    for (section, key), kind in _COMPONENTS.items():
-        yield f"{section}.{key}", kind, getattr(getattr(experiment, section), key)
-    for number, loss in enumerate(experiment.training.losses):
-        yield f"training.losses[{number}]", "loss", loss
-    for number, tracker in enumerate(experiment.trackers):
-        yield f"trackers[{number}]", "tracker", tracker
+    for path, kind, value in _components(to_table(experiment)):
+        yield dotted(path), kind, value
+
+
+def _components(table: Mapping[str, Any], where: _Path = ()) -> Iterator[tuple[_Path, str, Any]]:
+    """Those of the experiment and its stages, or of a stage."""
+    for (*sections, key), kind in _COMPONENTS.items():
+        inner = table
+        for section in sections:
+            inner = inner.get(section, {})
+        found = inner.get(key)
+        path = [*where, *sections, key]
+        if isinstance(found, list):
+            yield from (([*path, number], kind, one) for number, one in enumerate(found))
+        elif found is not None:
+            yield path, kind, found
+    for number, stage in enumerate(table.get("stages", [])):
+        yield from _components(stage, ["stages", number])
+
+
+def _inconsistencies(experiment: Experiment) -> Iterator[tuple[str, _Path]]:
+    """What types cannot express, and what must go so that the rest can be looked at."""
+    for path, _, value in _components(to_table(experiment)):
+        if isinstance(value, dict) and not isinstance(value.get("name"), str):
+            yield f"`{dotted(path)}` is a table without a `name`, a string that says which component it is", path
+    streams = len(experiment.data.streams)
+    if problem := _weight_problem(experiment.localization, streams):
+        yield f"`localization.stream_weights` {problem}", ["localization", "stream_weights"]
     for number, stage in enumerate(experiment.stages):
-        if stage.teacher is not None:
-            yield f"stages[{number}].teacher", "teacher", stage.teacher
-
-
-def _inconsistencies(experiment: Experiment) -> Iterator[str]:
-    """What types cannot express."""
-    views = [("", experiment)]
-    for number in range(len(experiment.stages)):
-        try:
-            one = _stage(experiment, number)
-        except ConfigError as error:
-            yield str(error)
-            continue
-        changed = {name: getattr(one, name) for name in ("model", "training", "localization")}
-        if any(getattr(one.stage, name) for name in changed):
-            view = msgspec.structs.replace(experiment, **changed, stages=[Stage()], trackers=[])
-            views.append((f"stages[{number}].", view))
-    for where, view in views:
-        for key, _, value in components(view):
-            if isinstance(value, dict) and not isinstance(value.get("name"), str):
-                yield f"`{where}{key}` is a table without a `name`, a string that says which component it is"
+        one, problems = _stage(experiment, number)
+        yield from problems
+        if "stream_weights" in stage.localization and one and (problem := _weight_problem(one.localization, streams)):
+            path = ["stages", number, "localization", "stream_weights"]
+            yield f"`{dotted(path)}` {problem}", path
     if not experiment.stages:
-        yield "`stages` is empty; leave it out for one stage"
+        yield "`stages` is empty; leave it out for one stage", ["stages"]
     elif experiment.stages[0].start == "continue":
-        yield '`stages[0].start` is "continue", but there is no stage before it'
-    weights, streams = experiment.localization.stream_weights, experiment.data.streams
-    if weights is not None and (len(weights) != len(streams) or not sum(weights) > 0):
-        yield (
-            f"`localization.stream_weights` must hold one weight for each of the {len(streams)} streams, "
-            f"not all zero; got {weights}"
-        )
+        yield '`stages[0].start` is "continue", but there is no stage before it', ["stages", 0, "start"]
+    yield from ((message, ()) for message in _data_problems(experiment.data))
+
+
+def _weight_problem(localization: Localization, streams: int) -> str | None:
+    weights = localization.stream_weights
+    if weights is None or (len(weights) == streams and sum(weights) > 0):
+        return None
+    return f"must hold one weight for each of the {streams} streams, not all zero; got {weights}"
+
+
+def _data_problems(data: Data) -> Iterator[str]:
+    streams = data.streams
     names = [name for stream in streams for name in ([stream] if isinstance(stream, str) else stream)]
-    if len(set(map(normal, names))) < len(names) or [] in streams:
-        yield f"`data.streams` names a stream twice, or joins none: {streams}"
+    if len(set(map(normal, names))) < len(names):
+        yield f"`data.streams` names a stream twice: {streams}"
+    if [] in streams:
+        yield f"`data.streams` joins no streams in an empty list: {streams}"
     for stream in names:
         if misplaced(stream):
             yield f"`data.streams`: {stream!r} is no name of a folder; leave out '.', '..' and empty parts"
         if "+" in stream:
             yield f"`data.streams`: {stream!r} has a '+', which joins streams; write them as a list in the list"
     for key in ("annotations", "features"):
-        value = getattr(experiment.data, key)
+        value = getattr(data, key)
         if CONTROL.search(value):
             yield f"`data.{key}` has a control character, {value!r}; {_BACKSLASH}"
         try:
@@ -412,13 +461,15 @@ def _explain(text: str, path: Sequence[str | int], before: str = "") -> str:
 
 def _mend(table: Any, path: Sequence[str | int]) -> bool:
     """Remove a wrong value, or put a stand-in for a required one, so that decoding goes on; False if it cannot."""
+    if len(path) == 2 and path[0] == "stages":
+        table["stages"][path[1]] = {}
+        return True
+    if path and isinstance(path[-1], int):  # without one item the others would have other numbers
+        return _mend(table, path[:-1])
     for key in path[:-1]:
         table = table[int(key)] if isinstance(table, list) else table.get(key, {})
-    if not path or not isinstance(table, dict | list):
+    if not path or not isinstance(table, dict):
         return False
-    if isinstance(table, list):
-        del table[int(path[-1])]
-        return True
     if tuple(map(str, path)) in _REQUIRED:
         table[path[-1]] = copy.deepcopy(_REQUIRED[tuple(map(str, path))])
         return True
@@ -442,14 +493,28 @@ def _members(annotation: Any) -> list[Any]:
 
 
 def _is_component(path: Sequence[str]) -> bool:
-    return tuple(path) in _COMPONENTS
+    """Whether a path leads to a component, or to one of a list of them."""
+    keys = tuple(key for key in path if not key.isdecimal())
+    return (keys[1:] if keys[0] == "stages" else keys) in _COMPONENTS
 
 
-def _item(items: list[Any], index: str, setting: str) -> Any:
-    """One table of a list, such as a stage."""
-    if not index.isdecimal() or int(index) >= len(items) or not isinstance(items[int(index)], dict):
-        raise ConfigError(f"--set {setting}: expected the number of a table below {len(items)}, got {index!r}")
-    return items[int(index)]
+def _inherited(table: Mapping[str, Any], path: Sequence[str]) -> Any:
+    """What is changed where nothing stands yet: in a stage, what the whole experiment has there."""
+    if len(path) != 4 or path[0] != "stages":
+        return {}
+    return copy.deepcopy(table.get(path[2], {}).get(path[3], {}))
+
+
+def _item(items: list[Any], path: Sequence[str], setting: str) -> Any:
+    """One table of a list, such as a stage, or a component that gets options."""
+    index = path[-1]
+    if index.isdecimal() and int(index) < len(items):
+        item = items[int(index)]
+        if isinstance(item, str) and _is_component(path):
+            item = items[int(index)] = {"name": item}
+        if isinstance(item, dict):
+            return item
+    raise ConfigError(f"--set {setting}: expected the number of a table below {len(items)}, got {index!r}")
 
 
 def _value(text: str) -> Any:
@@ -486,17 +551,20 @@ _REQUIRED: Mapping[tuple[str, ...], Any] = {
     ("data", "grid", "frames_per_second"): 1.0,
     ("data", "grid", "stride"): 1,
 }
-#: The keys that hold one component each, and its kind.
-_COMPONENTS: Mapping[tuple[str, str], str] = {
+#: The keys that hold a component or a list of them, in the experiment or in a stage, and its kind.
+_COMPONENTS: Mapping[tuple[str, ...], str] = {
     ("data", "annotation_reader"): "annotation reader",
     ("data", "reader"): "feature reader",
     ("model", "decoder"): "decoder",
     ("model", "aggregator"): "aggregator",
     ("training", "clip"): "clip",
     ("training", "sampler"): "sampler",
+    ("training", "losses"): "loss",
     ("localization", "clip"): "clip",
     ("localization", "activation"): "activation",
     ("localization", "proposer"): "proposer",
     ("localization", "suppressor"): "suppressor",
     ("evaluation", "evaluator"): "evaluator",
+    ("teacher",): "teacher",
+    ("trackers",): "tracker",
 }

@@ -85,7 +85,7 @@ def installed(disabled: Iterable[str] = ()) -> Installed:
     Raises:
         PluginError: a distribution in `disabled` is not an installed plugin.
     """
-    disabled = tuple(sorted({_normalized(name) for name in disabled}))
+    disabled = tuple(sorted({normalized(name) for name in disabled}))
     entries, quarantined = _entry_points()
     origins = [one.origin for one in entries] + [one.origin for one in quarantined]
     providers = sorted({origin.distribution for origin in origins})
@@ -131,18 +131,18 @@ def _entry_points() -> tuple[list[_Entry], list[Quarantined]]:
         name, _, version = folder.rpartition(".")[0].partition("-")
         try:
             name, version = distribution.metadata["Name"], distribution.metadata["Version"] or "(no version)"
-            if not name or _normalized(name) in seen:
+            if not name or normalized(name) in seen:
                 continue
-            seen.add(_normalized(name))
+            seen.add(normalized(name))
             points = distribution.entry_points.select(group=GROUP)
         # Whatever lies on the path, the plugins beside it must go on.
         except Exception as error:
             if _may_be_ours(distribution):
                 reason = f"its metadata cannot be read: {failure(error)}; install it again"
-                unreadable.append(Quarantined(Origin(_normalized(name), version, folder), reason))
+                unreadable.append(Quarantined(Origin(normalized(name), version, folder), reason))
             continue
         for point in points:
-            origin = Origin(_normalized(name), version, f"{point.name} = {point.value}")
+            origin = Origin(normalized(name), version, f"{point.name} = {point.value}")
             entries.append(_Entry(origin, point, distribution))
     return sorted(entries, key=lambda one: one.origin), unreadable
 
@@ -289,6 +289,6 @@ def _components(kind: str, hook: str, returned: Any, origin: Origin) -> Sequence
     return [Component(kind, name, target, origin) for name, target in returned.items()]
 
 
-def _normalized(name: str) -> str:
+def normalized(name: str) -> str:
     """A distribution's name as packaging tools compare it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()

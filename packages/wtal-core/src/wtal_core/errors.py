@@ -19,7 +19,7 @@ class DataError(WtalError):
 
 
 class PluginError(WtalError):
-    """A component is unknown, ambiguous, quarantined, or was given an option that it does not have."""
+    """A component is unknown, ambiguous, quarantined, fails, or was given an option that it does not have."""
 
 
 class RunError(WtalError):

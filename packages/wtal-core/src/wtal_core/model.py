@@ -17,6 +17,9 @@ from wtal_core.kinds import decoder as decoders
 from wtal_core.kinds import loss as losses
 from wtal_core.registry import Registry
 
+#: Names in a line of a run's log that no loss term may have.
+LOGGED = frozenset({"stream", "iteration", "loss"})
+
 
 class StreamModel(nn.Module):
     """Standardisation, feature dropout, decoder. The statistics are buffers, so a checkpoint carries them.
@@ -61,20 +64,27 @@ class StreamModel(nn.Module):
         """The loss terms of a batch, the decoder's and those of the losses, by name.
 
         Raises:
-            PluginError: two of them give a term of the same name.
+            PluginError: two of them give a term of the same name, or one takes a name that the log of a run has.
         """
         decoding = self(batch.features, batch.mask, batch.targets)
-        terms = dict(self.decode.loss(decoding, batch.targets))
-        for loss in self.losses:
-            more = loss(decoding, batch)
+        terms: dict[str, Tensor] = {}
+        for part, more in (
+            (self.decode, self.decode.loss(decoding, batch.targets)),
+            *((loss, loss(decoding, batch)) for loss in self.losses),
+        ):
             if again := terms.keys() & more.keys():
-                raise PluginError(f"{loss.component} gives a term {min(again)!r}, and another part does so too")
+                raise PluginError(f"{part.component} gives a term {min(again)!r}, and another part does so too")
+            if taken := LOGGED & more.keys():
+                raise PluginError(f"{part.component} gives a term {min(taken)!r}, a name that the log of a run has")
             terms |= more
         return terms
 
     def component_of(self, name: str) -> Component:
         """Whose a tensor of the state is, by its name there."""
         module = self.get_submodule(name.rpartition(".")[0])
+        for loss in self.losses:
+            if isinstance(loss.made, nn.Module) and any(module is inner for inner in loss.made.modules()):
+                return loss.component
         owners = [
             (path, part.component)
             for path, part in self.named_modules()

@@ -5,12 +5,15 @@ What is written stands in `_templates`, in files that are what they will be but 
 
 from __future__ import annotations
 
+import json
 import keyword
 import re
 from collections.abc import Mapping
 from importlib.resources import files
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
+from tokenize import NAME, generate_tokens
 
 from wtal_core.errors import PluginError, RunError
 from wtal_core.files import new_folder
@@ -81,7 +84,8 @@ def _words(name: str, kind: Kind) -> dict[str, str]:
         )
     class_name = "".join(word.capitalize() for word in component.split("-"))
     template = files("wtal_core").joinpath("_templates", _component_source(kind)).read_text(encoding="utf-8")
-    if keyword.iskeyword(class_name) or re.search(rf"\b{class_name}\b", template):
+    used = {token.string for token in generate_tokens(StringIO(template).readline) if token.type == NAME}
+    if keyword.iskeyword(class_name) or class_name in used:
         raise PluginError(
             f"{name!r} cannot name a plugin: its {kind.name} would be the class {class_name}, a name that its module "
             "uses; choose another name"
@@ -95,10 +99,8 @@ def _words(name: str, kind: Kind) -> dict[str, str]:
         "placeholder kind": kind.name,
         "placeholder-kind": kind.name.replace(" ", "-"),
         "placeholder_hook": kind.hook,
-        "placeholder-dependencies": '", "'.join(
-            requirement
-            for package, requirement in _REQUIREMENTS.items()
-            if re.search(rf"^(import|from) {package}\b", template, re.MULTILINE)
+        '["placeholder-dependencies"]': json.dumps(
+            [requirement for package, requirement in _REQUIREMENTS.items() if package in used]
         ),
     }
 

@@ -104,7 +104,7 @@ class Registry(discovery.Installed):
                 made = target(**reached, **options)
             except (TypeError, ValueError, ImportError) as error:  # a refusal, which explains itself
                 raise PluginError(f"{component}: {one_line(error)}") from error
-        return KINDS[kind].module.Bound(made, component, given)
+        return KINDS[kind].module.Bound(made, component, reached)
 
 
 def discover(disabled: Iterable[str] = ()) -> Registry:

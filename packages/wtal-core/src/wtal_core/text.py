@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,11 @@ def read_text(path: Path, wrong: type[WtalError] = DataError) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_json(path: Path, wrong: type[WtalError] = DataError) -> Any:
+def read_json(path: Path, wrong: type[WtalError] = DataError, constant: Callable[[str], float] = float) -> Any:
     """The value in a JSON file.
 
-    NaN and Infinity, which Python writes, are read as such: who wants a number refuses them, and can say where. So is a
-    whole number of hundreds of digits, as a float that may be infinite.
+    NaN and Infinity, which Python writes, are read as what `constant` makes of them: who wants a number refuses them,
+    and can say where. A whole number of hundreds of digits is read too, as a float that may be infinite.
 
     Raises:
         OSError: the file cannot be read.
@@ -68,7 +69,7 @@ def read_json(path: Path, wrong: type[WtalError] = DataError) -> Any:
     """
     text = read_text(path, wrong)
     try:
-        value = json.loads(text, object_pairs_hook=_distinct, parse_int=_whole)
+        value = json.loads(text, object_pairs_hook=_distinct, parse_int=_whole, parse_constant=constant)
         half = _half_character(text, value)
     except json.JSONDecodeError as error:
         raise wrong(f"{path}: line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}") from None
@@ -79,6 +80,21 @@ def read_json(path: Path, wrong: type[WtalError] = DataError) -> Any:
     if half is not None:
         raise wrong(f"{path}: line {_line(text, half)}: not valid JSON: an escape stands for half a character")
     return value
+
+
+class Constant(float):
+    """NaN or an infinity that stood as such in a file, which Python writes and JSON does not have."""
+
+
+def constant_in(value: Any) -> tuple[list[str | int], float] | None:
+    """The keys and indices that lead to the first `Constant` in decoded JSON, and its value; None without one."""
+    if isinstance(value, Constant):
+        return [], value
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        if (found := constant_in(item)) is not None:
+            return [key, *found[0]], found[1]
+    return None
 
 
 class _RepeatedKeyError(Exception):

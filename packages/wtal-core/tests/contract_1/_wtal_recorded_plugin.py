@@ -6,13 +6,43 @@ wtal_contract = 1
 
 
 @hookimpl
+def wtal_annotation_readers():
+    return {"recorded": "wtal_recorded:Lines"}
+
+
+@hookimpl
+def wtal_feature_readers():
+    return {"recorded": "wtal_recorded:Folder"}
+
+
+@hookimpl
+def wtal_samplers():
+    return {"recorded": "wtal_recorded:Independent"}
+
+
+@hookimpl
+def wtal_clips():
+    return {"recorded": "wtal_recorded:Hidden"}
+
+
+@hookimpl
 def wtal_aggregators():
-    return {"recorded": "wtal_recorded:Mean"}
+    return {"recorded": "wtal_recorded:Mean", "recorded-class-wise": "wtal_recorded:ClassWise"}
 
 
 @hookimpl
 def wtal_decoders():
-    return {"recorded": "wtal_recorded:Linear"}
+    return {"recorded": "wtal_recorded:Linear", "recorded-snippets": "wtal_recorded:Snippets"}
+
+
+@hookimpl
+def wtal_losses():
+    return {"recorded": "wtal_recorded:Agreement"}
+
+
+@hookimpl
+def wtal_teachers():
+    return {"recorded": "wtal_recorded:Detected", "recorded-annotated": "wtal_recorded:Annotated"}
 
 
 @hookimpl
@@ -32,9 +62,9 @@ def wtal_suppressors():
 
 @hookimpl
 def wtal_evaluators():
-    return {"recorded": "wtal_recorded:Recall", "classification": "wtal_recorded:Recall"}
+    return {"recorded": "wtal_recorded:Recall", "classification": "wtal_recorded:Presence"}
 
 
 @hookimpl
-def wtal_feature_readers():
-    return {"recorded": "wtal_recorded:Folder"}
+def wtal_trackers():
+    return {"recorded": "wtal_recorded:Notebook"}

@@ -1,4 +1,4 @@
-"""A fake installed distribution: one component of every kind, under the names that experiments use by default."""
+"""A fake installed distribution: what experiments use by default and the core does not ship, under the same names."""
 
 from wtal_core import hookimpl
 

@@ -69,6 +69,8 @@ def ground_truth_by_name(
 def choose_subset(sizes: Mapping[str, int], subset: str | None, where: str) -> str:
     """The subset to score, given the number of videos in each that is present.
 
+    It is the one of the wanted name, else the only one that differs in case.
+
     Raises:
         InputError: If the wanted subset is not present, or none is named and several are.
     """
@@ -80,9 +82,10 @@ def choose_subset(sizes: Mapping[str, int], subset: str | None, where: str) -> s
             raise InputError(f"{where}: no video, so there is nothing to score")
         raise InputError(f"{where}: several subsets, name one of {present}")
     subset = as_met(subset)
-    if subset not in sizes:
+    alike = [subset] if subset in sizes else [name for name in sizes if name.casefold() == subset.casefold()]
+    if len(alike) != 1:
         raise InputError(f"{where}: no subset {subset!r}, only {present or 'none at all'}")
-    return subset
+    return alike[0]
 
 
 def subset_notes(sizes: Mapping[str, int], subset: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """How names meet: the one rule for videos, classes and subsets, wherever they come from.
 
-Two names are one if they are equal in Unicode's form NFC and without white space at both ends. In THUMOS text, whose
+Two names are one if they are equal in Unicode's form NFC and without white space at both ends, a byte-order mark
+included (from the first line of a file that names were taken from). In THUMOS text, whose
 kit names the files of videos, they also lose a container suffix. What differs in more is two names; `near` says what
 looks alike.
 """
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 def as_met(name: str) -> str:
     """The form of a name in which it meets others."""
-    return normalize("NFC", name).strip()
+    return normalize("NFC", name).strip().strip("\ufeff").strip()
 
 
 def without_container(name: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from wtal_core.contracts import Instance, Video
-from wtal_core.text import read_json
+from wtal_core.text import Constant, constant_in, read_json
 
 
 class ActivityNet:
@@ -29,7 +29,7 @@ class ActivityNet:
 
     def __init__(self, path: Path) -> None:
         try:
-            content = read_json(path)
+            content = read_json(path, constant=Constant)
         except OSError as error:
             raise OSError(f"{path}: cannot read annotations: {error.strerror}") from error
         database = content.get("database") if isinstance(content, dict) else None
@@ -37,11 +37,17 @@ class ActivityNet:
             raise ValueError(
                 f"{path}: no object under the key 'database'; is this an annotation file in ActivityNet's format?"
             )
+        if (constant := constant_in(content)) is not None:  # wherever it is: such a file is read by few others
+            raise ValueError(f"{path}: {_told(*constant)}")
         self._database: dict[str, Any] = database
 
     def names(self) -> list[str]:
         """The videos, in the order of the file."""
         return list(self._database)
+
+    def subset(self, name: str) -> str:
+        """The subset of a video; raises as `video`."""
+        return _subset(self._database[name])
 
     def video(self, name: str) -> Video:
         """One video.
@@ -52,12 +58,17 @@ class ActivityNet:
         return _video(name, self._database[name])
 
 
-def _video(name: str, entry: Any) -> Video:
+def _subset(entry: Any) -> str:
     if not isinstance(entry, dict):
         raise ValueError(f"expected an object, got {type(entry).__name__}")
     subset = entry.get("subset")
     if not isinstance(subset, str):
         raise ValueError(f"key 'subset' must be a string, got {_shown(subset)}")
+    return subset
+
+
+def _video(name: str, entry: Any) -> Video:
+    subset = _subset(entry)
     duration = entry.get("duration", entry.get("duration_second"))
     if duration is not None:
         duration = _number(duration, "duration")
@@ -91,7 +102,7 @@ def _number(value: Any, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"key '{key}' must be a number, got {_shown(value)}")
     try:
-        number = float(value)
+        number = float("" if isinstance(value, str) and "_" in value else value)  # `1_0` is ten in Python alone
     except ValueError:
         raise ValueError(f"key '{key}' must be a number, got {_shown(value)}") from None
     if not math.isfinite(number):
@@ -103,3 +114,14 @@ def _shown(value: Any) -> str:
     """A value for a message, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:80]} ..."
+
+
+def _told(keys: list[str | int], value: float) -> str:
+    """Where NaN or an infinity stands, which JSON does not have and Python writes."""
+    inside = keys[0] == "database" and len(keys) > 2
+    path = keys[2:] if inside else keys
+    if len(path) > 1 and path[-2] == "segment":
+        path = path[:-1]
+    dotted = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).removeprefix(".")
+    where = f"video {keys[1]!r}: " if inside else ""
+    return f"{where}key '{dotted}' must be finite, got {value}"

@@ -1,12 +1,14 @@
 """Feature readers: where the snippet features of a data set lie on disk. Arrays are read when they are asked for.
 
-A store answers `names`, `shape` and `read` (`contracts.FeatureStore`). What is missing or cannot be opened raises
-`OSError` and what is malformed `ValueError`, with the file in the message; the data set adds which video was wanted.
+A store answers `names`, `shape` and `read` (`kinds.feature_reader.FeatureStore`). What is missing or cannot be opened
+raises `OSError` and what is malformed `ValueError`, with the file in the message; the data set adds which video was
+wanted.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -118,7 +120,7 @@ class _StoredArray:
         return cls(file, array.shape, array.dtype, array.offset, not array.flags.c_contiguous, about.st_size)
 
     def read(self, rows: IntArray | None = None) -> NDArray[np.generic]:
-        """The array, or some of its rows, read one by one: several times cheaper than to map the file and unmap it."""
+        """The array, or some of its rows, neighbours in one piece: cheaper than to map the file and unmap it."""
         length, width = self.shape
         try:
             with self.file.open("rb", buffering=0) as opened:
@@ -130,8 +132,10 @@ class _StoredArray:
                     return array if rows is None else array[rows]
                 array = np.empty((len(rows), width), self.dtype)
                 buffer, size = _bytes(array), width * self.dtype.itemsize
-                for number, row in enumerate(np.arange(length)[rows].tolist()):
-                    self._fill(opened, buffer[number * size : (number + 1) * size], row * size)
+                wanted = np.arange(length)[rows]
+                begins = np.flatnonzero(np.diff(wanted, prepend=-2) != 1).tolist()
+                for first, last in itertools.pairwise([*begins, len(wanted)]):
+                    self._fill(opened, buffer[first * size : last * size], int(wanted[first]) * size)
                 return array
         except OSError as error:
             raise _unopened(self.file, error) from error

@@ -7,10 +7,18 @@ from typing import Annotated
 
 import typer
 
+from wtal_core.cli.options import with_home
+
 
 def command(
     out: Annotated[
-        Path | None, typer.Option(help="A new folder for data and runs. Default: a temporary one.", show_default=False)
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            parser=with_home,
+            help="A new folder for data and runs. Default: a temporary one.",
+            show_default=False,
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds of each method.")] = 3,
 ) -> None:

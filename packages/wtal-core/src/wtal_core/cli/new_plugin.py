@@ -8,11 +8,16 @@ from typing import Annotated
 
 import typer
 
+from wtal_core.cli.options import with_home
+
 
 def command(
     name: Annotated[str, typer.Argument(help="Of the package, such as wtal-power-mean.", show_default=False)],
     kind: Annotated[str, typer.Option(help="Such as aggregator or feature-reader.", show_default=False)],
-    out: Annotated[Path | None, typer.Option(help="A new folder. Default: NAME.", show_default=False)] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", parser=with_home, help="A new folder. Default: NAME.", show_default=False),
+    ] = None,
 ) -> None:
     """Write a package with one component, which keeps the contract of its kind as it is and waits to be changed.
 

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+
+def with_home(path: str) -> Path:
+    """A path of the command line, where `~` at the beginning may come in quotes, past the shell."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - keeps what it cannot expand
+
+
 ExperimentFile = Annotated[
-    Path, typer.Argument(metavar="EXPERIMENT", help="The experiment, a TOML file.", show_default=False)
+    Path,
+    typer.Argument(metavar="EXPERIMENT", parser=with_home, help="The experiment, a TOML file.", show_default=False),
 ]
-RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
+RunDirectory = Annotated[
+    Path, typer.Argument(metavar="RUN", parser=with_home, help="A run directory.", show_default=False)
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one value, e.g. model.aggregator=maa. Repeatable."),
 ]
 Out = Annotated[
     Path | None,
-    typer.Option(help="Where runs go: one folder per seed. Default: runs/NAME-OF-THE-FILE.", show_default=False),
+    typer.Option(
+        metavar="PATH",
+        parser=with_home,
+        help="Where runs go: one folder per seed. Default: runs/NAME-OF-THE-FILE.",
+        show_default=False,
+    ),
 ]
 Seeds = Annotated[
     str | None, typer.Option(help="Seeds to run, as 0,1,2. Default: the experiment's own.", show_default=False)

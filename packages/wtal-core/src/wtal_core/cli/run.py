@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from wtal_core.cli.options import ExperimentFile, Out, Resume, Seeds, Settings
 
 if TYPE_CHECKING:
+    from wtal_core.check import Opened
     from wtal_core.config import Experiment
 
 
@@ -28,8 +29,8 @@ def command(
 
     contents = []
     with planned(experiment, settings, seeds, out, resume) as plan:
-        found = opened(plan[0][1])
-        found.dataset.ground_truth()  # fails before training if there is nothing to evaluate with
+        found = opened(plan[0][1], scored=True)
+        say_supervision(plan[0][1], found)
         for path, seeded in plan:
             run = runs.create(path, seeded, found, resume=resume)
             with bars() as progress, resumable():
@@ -38,6 +39,14 @@ def command(
             contents.append(runs.evaluate(run, localized))
             print(f"{path}: done")
     print_evaluations({experiment.stem: contents})
+
+
+def say_supervision(experiment: Experiment, found: Opened) -> None:
+    """Print which stages learn from more than labels."""
+    from wtal_core.run.teaching import fully_supervised
+
+    for number, name in fully_supervised(experiment, found.registry).items():
+        print(f"note: stage {number} is taught by {name!r}, which reads segments: full supervision")
 
 
 @contextmanager

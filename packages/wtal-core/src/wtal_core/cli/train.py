@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wtal_core.cli.options import ExperimentFile, Out, Resume, Seeds, Settings
-from wtal_core.cli.run import planned, resumable
+from wtal_core.cli.run import planned, resumable, say_supervision
 
 
 def command(
@@ -19,6 +19,7 @@ def command(
 
     with planned(experiment, settings, seeds, out, resume) as plan:
         found = opened(plan[0][1])
+        say_supervision(plan[0][1], found)
         for path, seeded in plan:
             run = runs.create(path, seeded, found, resume=resume)
             with bars() as progress, resumable():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from wtal_core.cli.options import ExperimentFile, Out, Settings
 from wtal_core.cli.run import run_folder
+from wtal_core.contracts import AMBIGUOUS
 from wtal_core.errors import Problems, WtalError
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ def command(experiment: ExperimentFile, settings: Settings = None, out: Out = No
     dataset = found.dataset
     print(f"{experiment}: nothing is wrong")
     for subset, videos in ((dataset.data.training_subset, dataset.training), (dataset.data.test_subset, dataset.test)):
-        print(f"  {subset}: {len(videos)} videos, {sum(len(video.instances) for video in videos)} instances")
+        labels = [instance.label for video in videos for instance in video.instances]
+        unsure = labels.count(AMBIGUOUS)
+        also = f", {unsure} ambiguous intervals" if unsure else ""
+        print(f"  {subset}: {len(videos)} videos, {len(labels) - unsure} instances{also}")
     print(f"  {len(dataset.classes)} classes: {', '.join(dataset.classes)}")
     for stream, width in dataset.feature_dims.items():
         lengths = [dataset.length(video, stream) for video in (*dataset.training, *dataset.test)]
@@ -36,7 +40,7 @@ def command(experiment: ExperimentFile, settings: Settings = None, out: Out = No
 def _examined(file: Path, settings: list[str], out: Path) -> tuple[Opened | None, list[WtalError]]:
     """What an experiment file opens, and all that is wrong with it, with its data to the last value, and with `out`."""
     from wtal_core import check, config
-    from wtal_core.data.dataset import segment_problems, survey
+    from wtal_core.data.dataset import survey
     from wtal_core.files import check_writable
 
     experiment, problems = config.examine(file, settings)
@@ -46,10 +50,9 @@ def _examined(file: Path, settings: list[str], out: Path) -> tuple[Opened | None
         problems.append(error)
     if experiment is None:
         return None, problems
-    found, more = check.examine(experiment)
+    found, more = check.examine(experiment, scored=True)
     problems += more
     if found is not None:
-        problems += segment_problems(found.dataset)
         # A file that is missing is found twice, by its header and by its content.
         known = {str(problem) for problem in problems}
         problems += [problem for problem in survey(found.dataset).problems if str(problem) not in known]

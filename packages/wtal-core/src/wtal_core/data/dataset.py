@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from wtal_core.contracts import AMBIGUOUS, FloatArray, IntArray, TrainingVideo, 
 from wtal_core.data.names import nearly, normal
 from wtal_core.data.timeline import misfit, snippet_edges
 from wtal_core.data.videos import read_videos, select_subset
-from wtal_core.errors import DataError, PluginError, Problems, WtalError, abridged, did_you_mean
+from wtal_core.errors import DataError, PluginError, Problems, WtalError, abridged, did_you_mean, one_line
 from wtal_core.kinds.feature_reader import Bound as Store
 from wtal_core.registry import Registry
 
@@ -37,7 +38,7 @@ class Instances(NamedTuple):
     end: FloatArray  # (N,) seconds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Videos, classes and features of an experiment. Made by `examine`, which checks them."""
 
@@ -159,12 +160,12 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
         WtalError: what keeps the rest from being looked at.
     """
     path = Path(data.annotations)
-    annotations = _opened(registry, "annotation reader", data.annotation_reader, path)
-    videos = read_videos(annotations, path, data.exclude)
+    annotations = open_reader(registry, "annotation reader", data.annotation_reader, path)
+    videos = read_videos(annotations, path, data.exclude, (data.training_subset, data.test_subset))
     training = tuple(select_subset(videos, data.training_subset, path))
     test = tuple(select_subset(videos, data.test_subset, path))
     classes = tuple(map(normal, data.classes or sorted(set().union(*(video.labels for video in training)))))
-    store = _opened(registry, "feature reader", data.reader, Path(data.features))
+    store = open_reader(registry, "feature reader", data.reader, Path(data.features))
     problems = list(_label_problems(data, classes, training, test))
     parts = [part for stream in data.streams for part in _parts(config.stream_name(stream))]
     widths, found = _examine_features(data, parts, store, _distinct(training, test))
@@ -174,13 +175,18 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
     return Dataset(data, classes, training, test, store, dims, annotations.notes), problems + found
 
 
-def _opened(registry: Registry, kind: str, choice: config.Component, path: Path) -> Any:
-    """A reader at its path; which file is missing or malformed it says itself, and it is not its fault."""
+def open_reader(registry: Registry, kind: str, choice: config.Component, path: Path) -> Any:
+    """A reader at its path, bound.
+
+    Raises:
+        DataError: a file is missing or malformed; which one the reader says itself, and it is not its fault.
+        PluginError: the reader cannot be built otherwise.
+    """
     try:
         return registry.build(kind, choice, path=path)
     except PluginError as error:
         if isinstance(error.__cause__, OSError | ValueError) and str(path) in str(error.__cause__):
-            raise DataError(str(error.__cause__)) from error
+            raise DataError(one_line(error.__cause__)) from error
         raise
 
 
@@ -202,7 +208,7 @@ def _examine_features(
             if not present:
                 raise OSError(f"{data.features}: no features of this stream")
         except (OSError, ValueError) as error:
-            problems.append(DataError(f"stream {stream!r}: {error}"))
+            problems.append(DataError(f"stream {stream!r}: {one_line(error)}"))
             continue
         lengths[stream], widths, unreadable = {}, {}, {}
         for video in videos:
@@ -249,7 +255,7 @@ def segment_problems(dataset: Dataset) -> Iterator[WtalError]:
 
 def _missing_segments(dataset: Dataset) -> Iterator[WtalError]:
     for video in dataset.test:
-        missing = sorted({i.label for i in video.instances if i.segment is None and i.label != AMBIGUOUS})
+        missing = sorted({i.label for i in video.instances if i.segment is None})
         if missing:
             yield DataError(
                 f"{dataset.data.annotations}: video {video.name!r} of subset {dataset.data.test_subset!r} has no "
@@ -264,11 +270,25 @@ class Survey(NamedTuple):
     statistics: Mapping[str, Moments]  # of each stream, over the training subset
 
 
+#: Of the data sets that are open: the runs of several seeds share one, and what it holds is read once for all of them.
+_SURVEYS: WeakKeyDictionary[Dataset, Survey] = WeakKeyDictionary()
+
+
 def survey(dataset: Dataset, report: Callable[[str], None] = lambda _: None) -> Survey:
     """Read every array once: what is wrong with its values, and mean and deviation of the training subset's.
 
     Features without a shape are left out: opening the data set has told of them. `report` hears of each finished video.
+    Asked again of the same data set, it answers as before.
     """
+    if dataset in _SURVEYS:
+        for video in _distinct(dataset.training, dataset.test):
+            report(video.name)
+    else:
+        _SURVEYS[dataset] = _read_all(dataset, report)
+    return _SURVEYS[dataset]
+
+
+def _read_all(dataset: Dataset, report: Callable[[str], None]) -> Survey:
     problems: list[WtalError] = []
     moments = {stream: Moments(dataset.feature_dims[stream]) for stream in dataset.streams}
     training = {video.name for video in dataset.training}
@@ -375,7 +395,7 @@ _REMEDIES = {
 def _unreadable(video: Video, stream: str, error: OSError | ValueError) -> DataError:
     cause = error.__cause__ or error  # a reader puts the file before what the system said
     remedy = _REMEDIES.get(cause.errno or 0, _EXTRACT) if isinstance(cause, OSError) else _EXTRACT
-    return DataError(f"video {video.name!r}, stream {stream!r}: {error}; {remedy}")
+    return DataError(f"video {video.name!r}, stream {stream!r}: {one_line(error)}; {remedy}")
 
 
 def _length_problem(data: config.Data, stream: str, video: Video, lengths: Mapping[str, int]) -> WtalError | None:

@@ -1,7 +1,8 @@
 """How names meet. Videos, classes, subsets and streams are called the same in several files, written by several hands.
 
 Two names are the same if they are equal once each is in Unicode's normal form NFC (`é` may be one character or two, and
-macOS writes two) and without white space around it. That is all: case, prefixes and suffixes count. Two videos of one
+macOS writes two) and without white space around it, of which a byte-order mark is a kind: it comes from the start of a
+file that a list of names was made of. That is all: case, prefixes and suffixes count. Two videos of one
 file whose names so become the same are an error; two such labels are one class.
 
 What nearly meets is never taken for the same, only named: `nearly` pairs names that are equal but for case, a folder
@@ -24,7 +25,7 @@ _SUFFIX = re.compile(r"\.(mp4|mkv|webm|avi|mov|m4v|mpg|mpeg|flv|wmv|npy)$", re.I
 
 def normal(name: str) -> str:
     """The form in which names are compared: NFC, without white space around it."""
-    return unicodedata.normalize("NFC", name).strip()
+    return unicodedata.normalize("NFC", name).strip().strip("\ufeff").strip()
 
 
 def by_normal_form(names: Iterable[str]) -> dict[str, str]:

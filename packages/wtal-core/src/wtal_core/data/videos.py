@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from wtal_core.contracts import Instance, Video
 from wtal_core.data.names import misplaced, normal
-from wtal_core.errors import TOLD, DataError, Problems, WtalError, abridged, did_you_mean, nearest
+from wtal_core.errors import TOLD, DataError, Problems, WtalError, abridged, did_you_mean, nearest, one_line
 from wtal_core.kinds.annotation_reader import Bound
 
 
-def read_videos(annotations: Bound, path: Path, exclude: Collection[str] = ()) -> dict[str, Video]:
+def read_videos(
+    annotations: Bound, path: Path, exclude: Collection[str] = (), subsets: Collection[str] | None = None
+) -> dict[str, Video]:
     """The videos that are annotated under a path, in the order of the file, but for those to `exclude`.
 
     Names of videos, subsets and classes are in normal form from here on (`names`).
 
+    Args:
+        annotations: the reader's.
+        path: where they are, for messages.
+        exclude: names of videos to leave out.
+        subsets: which ones are wanted, as of `select_subset`; all by default. What the videos of others hold need not
+            be complete, and is not read.
+
     Raises:
+        DataError: the reader cannot say which videos there are.
         Problems: entries are malformed, or names meet; they are listed, each with file, video and key.
     """
     excluded = {normal(name): name for name in exclude}
     videos: dict[str, Video] = {}
     spelt: dict[str, str] = {}  # the names as the file has them
     problems: list[WtalError] = []
-    for given in annotations.names():
+    try:
+        names = annotations.names()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: {one_line(error)}") from error
+    unwanted = {} if subsets is None else _unwanted(annotations, names, subsets)
+    for given in names:
         name = normal(given)
         if name in spelt:
             problems.append(
@@ -37,15 +52,28 @@ def read_videos(annotations: Bound, path: Path, exclude: Collection[str] = ()) -
         spelt[name] = given
         if name in excluded:
             continue
+        if given in unwanted:
+            videos[name] = Video(name, unwanted[given], None, ())
+            continue
         try:
             videos[name] = _admitted(annotations.video(given))
-        except ValueError as error:
-            problems.append(DataError(f"{path}: video {given!r}: {error}"))
+        except (OSError, ValueError) as error:
+            problems.append(DataError(f"{path}: video {given!r}: {one_line(error)}"))
     unknown = [given for name, given in excluded.items() if name not in spelt]
     problems = [*_unknown_exclusions(path, unknown, list(spelt)), *abridged(problems, f"malformed entries of {path}")]
     if problems:
         raise Problems(problems)
     return videos
+
+
+def _unwanted(annotations: Bound, names: Collection[str], subsets: Collection[str]) -> dict[str, str]:
+    """The videos in none of the subsets, with the one that they are in; those without one are read, and say so."""
+    of_video = {}
+    for name in names:
+        with suppress(OSError, ValueError):
+            of_video[name] = normal(annotations.subset(name))
+    wanted = {name for subset in subsets for name in _alike(subset, set(of_video.values()))}
+    return {name: subset for name, subset in of_video.items() if subset not in wanted}
 
 
 def _admitted(video: Video) -> Video:
@@ -70,14 +98,19 @@ def select_subset(videos: Mapping[str, Video], subset: str, path: Path) -> list[
     Raises:
         DataError: no video is in the subset, or several differ in case; the message lists the subsets that exist.
     """
-    wanted = normal(subset)
-    sizes = Counter(video.subset for video in videos.values())
-    alike = [wanted] if wanted in sizes else [name for name in sorted(sizes) if name.casefold() == wanted.casefold()]
+    present = {video.subset for video in videos.values()}
+    alike = _alike(subset, present)
     if not alike:
-        raise DataError(f"{path}: no video in subset {subset!r}; {did_you_mean(wanted, list(sizes))}")
+        raise DataError(f"{path}: no video in subset {subset!r}; {did_you_mean(normal(subset), list(present))}")
     if len(alike) > 1:
         raise DataError(f"{path}: subset {subset!r} may be {' or '.join(map(repr, alike))}; name it as the file does")
     return sorted((video for video in videos.values() if video.subset == alike[0]), key=lambda video: video.name)
+
+
+def _alike(subset: str, present: Collection[str]) -> list[str]:
+    """The subset of this name, else all that differ from it in case."""
+    name = normal(subset)
+    return [name] if name in present else sorted(other for other in present if other.casefold() == name.casefold())
 
 
 def _unknown_exclusions(path: Path, unknown: list[str], names: list[str]) -> Iterator[WtalError]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from wtal_core import answers, binding, contracts
 from wtal_core.answers import require
 from wtal_core.contracts import ActivationMaps, Intervals
-from wtal_core.testing.trial import Example, Trial, clause, repeats
+from wtal_core.testing.trial import Example, Trial, clause, repeats, same_arrays
 
 
 class Activation(Protocol):
@@ -116,6 +116,24 @@ def _untouched(trial: Trial, decoding: Decoded) -> None:
 @reading("a decoding can be read twice, and gives the same maps")
 def _again(trial: Trial, **given: Any) -> None:
     repeats(trial, trial.build(), given, decodings, list)
+
+
+@reading("the classes of a decoding in another order give the maps in that order")
+def _classes(trial: Trial, decoding: Decoded) -> None:
+    C = decoding.class_scores.shape[1]
+    order = torch.arange(C).roll(1)
+    order[:2] = order[:2].flip(0)
+    turned = decoding._replace(
+        head_weight=None if decoding.head_weight is None else decoding.head_weight[order],
+        **{
+            name: part.index_select(-1, order)
+            for name in ("class_scores", "logits", "snippet_logits", "probabilities")
+            if (part := getattr(decoding, name)) is not None
+        },
+    )
+    expected = trial.build()(decoding)
+    got = trial.call(trial.build(), decoding=turned)
+    same_arrays([part[order.numpy()] for part in expected], got)
 
 
 @clause("activation", other_decodings, "any other decoding gives the same form, or is refused by a ValueError")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import product
 from typing import Any, Protocol
@@ -23,12 +23,12 @@ from wtal_core.testing.trial import (
     clause,
     devices,
     draws_in_training_alone,
-    first_alone,
-    is_module,
     once,
-    padded,
+    opened,
+    places,
     remembers,
     same,
+    some_seen,
 )
 
 
@@ -37,7 +37,7 @@ class Aggregator(Protocol):
 
     Built as `cls(**options)`: it is not told E, and works for any. One whose signature has `num_classes` is given that,
     and pools under an attention for each class, S = C. One that is linear in the features may also give
-    `coefficients(attention, mask=None)`, their weights in the shape of the attention, zero where the mask is False.
+    `coefficients(attention, mask=None)`, the weight (B, T) or (B, S, T) of each snippet in each answer, zero if hidden.
     """
 
     def __call__(self, features: Tensor, attention: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -50,28 +50,36 @@ class Bound(nn.Module):
     It says of itself whatever goes wrong in it, so that the decoder around it is not blamed.
     """
 
-    def __init__(self, made: Any, component: Component, _given: Mapping[str, Any]) -> None:
+    def __init__(self, made: Any, component: Component, given: Mapping[str, Any]) -> None:
         super().__init__()
         if not isinstance(made, nn.Module):
             raise PluginError(f"{component} must be an nn.Module, got {type(made).__name__}")
         self.made = made
         self.component = component
+        self.num_classes: int | None = given.get("num_classes")
 
     def forward(self, features: Tensor, attention: Tensor, mask: Tensor | None = None) -> Tensor:
         """The pooled features."""
         with blaming(self.component):
             answer: Tensor = self.made(features, attention, mask)
             # Where an argument is not finite, it was not the aggregator that first went wrong.
-            if checking() and bool(features.isfinite().all()) and bool(attention.isfinite().all()):
-                pooled(answer, features, attention)
+            sound = checking() and bool(features.isfinite().all() & attention.isfinite().all())
+            pooled(answer, features, attention, self.num_classes, values=False)
+            if sound and not answer.isfinite().all():
+                raise answers.ContractError(f"pooled features must be finite, got {answer.tolist()}")
         return answer
 
     def __getattr__(self, name: str) -> Any:
-        """What else it has, such as `coefficients`."""
+        """What else it has, such as `coefficients`, whose failures are its own too."""
         try:
             return super().__getattr__(name)
         except AttributeError:
-            return getattr(super().__getattr__("made"), name)
+            found = getattr(super().__getattr__("made"), name)
+        return partial(self._call, found) if inspect.ismethod(found) else found
+
+    def _call(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        with blaming(self.component):
+            return method(*arguments, **options)
 
     def rehearse(self, num_classes: int) -> None:
         """Try it on a small example."""
@@ -80,12 +88,11 @@ class Bound(nn.Module):
             self(features, attention, None)
 
 
-def pooled(answer: Any, features: Tensor, attention: Tensor) -> None:
-    """Hold an answer against the contract: (B, E), or (B, S, E) under S attentions."""
-    E = features.shape[2]
-    class_wise = attention.ndim == 2 and isinstance(answer, Tensor) and answer.ndim == 3  # num_classes rows of its own
-    rows = answer.shape[:2] if class_wise else attention.shape[:-1]
-    answers.tensor("pooled features", answer, (*rows, E), features)
+def pooled(answer: Any, features: Tensor, attention: Tensor, num_classes: int | None, values: bool = True) -> None:
+    """Hold an answer against the contract: (B, E), or (B, S, E) under S attentions or if it was told of S classes."""
+    several = num_classes is not None and isinstance(answer, Tensor) and answer.ndim == 3
+    rows = (len(features), num_classes) if attention.ndim == 2 and several else attention.shape[:-1]
+    answers.tensor("pooled features", answer, (*rows, features.shape[2]), features, values=values)
 
 
 # Clauses of the kit
@@ -108,13 +115,21 @@ promise = partial(clause, "aggregator", examples)
 
 
 def _build(trial: Trial, seed: int = 0) -> Any:
-    asked = "num_classes" in inspect.signature(trial.make).parameters
-    return trial.build(seed, **({"num_classes": CLASSES} if asked else {}))
+    return trial.build(seed, **_told(trial))
+
+
+def _told(trial: Trial) -> dict[str, int]:
+    return {"num_classes": CLASSES} if "num_classes" in inspect.signature(trial.make).parameters else {}
+
+
+def _hold(trial: Trial, pool: Any, **given: Any) -> None:
+    answer = trial.call(pool, **given)
+    pooled(answer, given["features"], given["attention"], _told(trial).get("num_classes"))
 
 
 @clause("aggregator", once, "it is an nn.Module")
 def _module(trial: Trial) -> None:
-    is_module(_build(trial))
+    _build(trial)
 
 
 @promise(
@@ -124,15 +139,15 @@ def _form(trial: Trial, features: Tensor, attention: Tensor) -> None:
     for device, dtype, training in product(devices(), (torch.float32, torch.float64), MODES):
         pool = _build(trial).to(device, dtype).train(training)
         x, a = features.to(device, dtype), attention.to(device, dtype)
-        for mask in (None, first_alone(x)):
-            pooled(trial.call(pool, features=x, attention=a, mask=mask), x, a)
+        for mask in (None, some_seen(x)):
+            _hold(trial, pool, features=x, attention=a, mask=mask)
 
 
 @promise("its arguments stay as they are")
 def _untouched(trial: Trial, features: Tensor, attention: Tensor) -> None:
     for training in MODES:
         pool = _build(trial).train(training)
-        given = {"features": features, "attention": attention, "mask": first_alone(features)}
+        given = {"features": features, "attention": attention, "mask": some_seen(features)}
         trial.call(pool, **given)
         trial.unchanged(**given)
         if hasattr(pool, "coefficients"):
@@ -152,39 +167,22 @@ def _extremes(trial: Trial, features: Tensor, attention: Tensor) -> None:
     for training in MODES:
         pool = _build(trial).train(training)
         for a, mask in ((attention * 0, seen), (attention * 0 + 1, seen), (attention, ~seen)):
-            pooled(trial.call(pool, features=features, attention=a, mask=mask), features, a)
+            _hold(trial, pool, features=features, attention=a, mask=mask)
 
 
-@promise("what padding holds has no part in the answer")
-def _padding(trial: Trial, features: Tensor, attention: Tensor) -> None:
-    mask = padded(all_seen(features), False)
-    for training in MODES:
+@promise("a snippet that the mask hides, padding at the end or a hole, is as if it were not there")
+def _hidden(trial: Trial, features: Tensor, attention: Tensor) -> None:
+    for training, at in product(MODES, places(features)):
 
-        def pool(training: bool = training, **given: Tensor) -> Any:
-            return trial.call(_build(trial).train(training), **given)
+        def pool(value: float, weight: float, training: bool = training, at: int = at) -> Any:
+            given = {"features": opened(features, at, value), "attention": opened(attention, at, weight, -1)}
+            mask = opened(all_seen(features), at, False)
+            return trial.call(_build(trial).train(training), **given, mask=mask)
 
-        # What training draws may depend on the length: there one padding is held against another.
-        if training:
-            expected = pool(features=padded(features, 0), attention=padded(attention, 0, -1), mask=mask)
-        else:
-            expected = pool(features=features, attention=attention, mask=all_seen(features))
-        got = pool(features=padded(features, 8), attention=padded(attention, 1, -1), mask=mask)
-        require(same(got, expected), f"Padding turned {expected.tolist()} into {got.tolist()}.")
-
-
-@promise("a mask may have holes: a hidden snippet is as if it were not there")
-def _holes(trial: Trial, features: Tensor, attention: Tensor) -> None:
-    pool, middle = _build(trial).eval(), features.shape[1] // 2
-    expected = pool(features, attention, all_seen(features))
-
-    def opened(batch: Tensor, value: Any, dim: int) -> Tensor:
-        left, right = batch.tensor_split([middle], dim)
-        gap = torch.full_like(batch.narrow(dim, 0, 1), value)
-        return torch.cat([left, gap, right], dim)
-
-    mask = opened(all_seen(features), False, 1)
-    got = trial.call(pool, features=opened(features, 8, 1), attention=opened(attention, 1, -1), mask=mask)
-    require(same(got, expected), f"A hidden snippet turned {expected.tolist()} into {got.tolist()}.")
+        # What training draws may depend on the length: there one hidden snippet is held against another.
+        expected = pool(0, 0) if training else _build(trial).eval()(features, attention, all_seen(features))
+        got = pool(8, 1)
+        require(same(got, expected), f"A hidden snippet turned {expected.tolist()} into {got.tolist()}.")
 
 
 @promise("without a mask every snippet is seen")
@@ -211,7 +209,7 @@ def _alone(trial: Trial, features: Tensor, attention: Tensor) -> None:
 
 @promise("gradients reach the features, and are finite at any attention")
 def _gradient(trial: Trial, features: Tensor, attention: Tensor) -> None:
-    masks = (None, first_alone(features), ~all_seen(features))
+    masks = (None, some_seen(features), ~all_seen(features))
     for training, values, mask in product(MODES, (attention, attention * 0, attention * 0 + 1), masks):
         x, a = features.clone().requires_grad_(), values.clone().requires_grad_()
         answer = trial.call(_build(trial).train(training), features=x, attention=a, mask=mask)
@@ -225,7 +223,6 @@ def _gradient(trial: Trial, features: Tensor, attention: Tensor) -> None:
 
 @promise("its state_dict holds all that it has learnt")
 def _state(trial: Trial, features: Tensor, attention: Tensor) -> None:
-
     remembers(partial(_build, trial), partial(_answer, trial, features, attention))
 
 
@@ -233,19 +230,20 @@ def _answer(trial: Trial, features: Tensor, attention: Tensor, pool: nn.Module) 
     return [trial.call(pool, features=features, attention=attention, mask=None)]
 
 
-@promise("coefficients, if it has them, have the attention's shape, are zero on what is hidden, and weigh the features")
+@promise("coefficients, if it has them, are a weight of each snippet in each answer, zero on what is hidden")
 def _coefficients(trial: Trial, features: Tensor, attention: Tensor) -> None:
     pool = _build(trial).eval()
     if not hasattr(pool, "coefficients"):
         return
-    mask = first_alone(features)
+    mask = some_seen(features)
     for given, hidden in (({}, ~all_seen(features)), ({"mask": mask}, ~mask)):
         weights = trial.call(pool.coefficients, attention=attention, **given)
-        fits = isinstance(weights, Tensor) and weights.shape == attention.shape
-        require(fits, f"For attention {tuple(attention.shape)} they are {answers.form(weights)}.")
-        unseen = hidden if attention.ndim == 2 else hidden.unsqueeze(1).expand_as(attention)
-        require(not weights[unseen].any(), f"On what is hidden they are not zero: {weights.tolist()}.")
         expected = pool(features, attention, **given)
-        rows = weights if attention.ndim == 3 else weights.unsqueeze(1)
+        form = (*expected.shape[:-1], features.shape[1])
+        fits = isinstance(weights, Tensor) and weights.shape == form
+        require(fits, f"Of pooled features {tuple(expected.shape)} they must be {form}, got {answers.form(weights)}.")
+        rows = weights if weights.ndim == 3 else weights.unsqueeze(1)
+        unseen = rows.masked_select(hidden.unsqueeze(1))
+        require(not unseen.any(), f"On what is hidden they are not zero: {weights.tolist()}.")
         got = (rows.unsqueeze(-1) * features.unsqueeze(1)).sum(2).reshape(expected.shape)
         require(same(got, expected), f"They weigh {features.tolist()} to {got.tolist()}, not to {expected.tolist()}.")

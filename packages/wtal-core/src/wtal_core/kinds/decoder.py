@@ -23,11 +23,12 @@ from wtal_core.testing.trial import (
     clause,
     devices,
     draws_in_training_alone,
-    first_alone,
-    is_module,
-    padded,
+    opened,
+    places,
     remembers,
     same,
+    shown,
+    some_seen,
 )
 
 
@@ -100,16 +101,14 @@ class Bound(binding.Bound):
         """
         with blaming(self.component):
             decoding = Decoding(_refusable(self.made, features, mask, targets))
-            if binding.checking():
-                decoded(decoding, features, mask, self.given["num_classes"])
+            decoded(decoding, features, mask, self.given["num_classes"])
         return decoding
 
     def loss(self, decoding: Decoding, targets: Targets) -> dict[str, Tensor]:
         """The decoder's own terms; raises as a call does."""
         with blaming(self.component):
             terms: dict[str, Tensor] = _refusable(self.made.loss, decoding.answer, targets)
-            if binding.checking():
-                loss_terms(terms)
+            loss_terms(terms)
         return terms
 
     def check_targets(self, targets: Targets) -> None:
@@ -148,25 +147,25 @@ def _refusable(call: Callable[..., Any], *arguments: Any) -> Any:
         raise
 
 
-def decoded(answer: Any, features: Tensor, mask: Tensor | None, num_classes: int) -> None:
+def decoded(answer: Decoding, features: Tensor, mask: Tensor | None, num_classes: int) -> None:
     """Hold a decoding of features (B, T, D) under mask (B, T) against the contract."""
     B, T, _ = features.shape
-    embedded = answers.attribute(answer, "features")
+    embedded = answers.attribute(answer.answer, "features")
     fits = isinstance(embedded, Tensor) and embedded.ndim == 3 and embedded.shape[:2] == (B, T)
     require(fits, f"features must be a tensor (B, T, E) = ({B}, {T}, E), got {answers.form(embedded)}")
     E = embedded.shape[2]
     answers.tensor("features", embedded, (B, T, E), features)
-    attention = answers.attribute(answer, "attention")
+    attention = answers.attribute(answer.answer, "attention")
     require(
         isinstance(attention, Tensor) and attention.ndim == 3 and attention.shape[1] > 0,
         f"attention must be a tensor (B, S, T) with S >= 1, got {answers.form(attention)}",
     )
     S = attention.shape[1]
     answers.tensor("attention", attention, (B, S, T), features, unit_range=True)
-    if mask is not None:
+    if mask is not None and binding.checking():
         hidden = attention.masked_select(~mask.unsqueeze(1))
-        require(not hidden.any(), "attention must be zero where the mask is False")
-    answers.tensor("class_scores", answers.attribute(answer, "class_scores"), (B, num_classes), features, True)
+        require(not hidden.nan_to_num().any(), "attention must be zero where the mask is False")
+    answers.tensor("class_scores", answers.attribute(answer.answer, "class_scores"), (B, num_classes), features, True)
     pools, scores = answer.pooled is not None, answer.snippet_logits is not None
     require(pools == (answer.logits is not None), "pooled and logits come together")
     require(pools or scores, "there must be pooled with logits, or snippet_logits")
@@ -196,7 +195,8 @@ def loss_terms(answer: Any) -> None:
             isinstance(term, Tensor) and term.shape == () and term.is_floating_point(),
             f"loss term {name!r} must be a scalar tensor, of shape (), got {answers.form(term)}",
         )
-        require(bool(term.isfinite().all()), f"loss term {name!r} must be finite, got {term.item()}")
+        if binding.checking() and binding.finite() and not term.isfinite():
+            raise answers.ContractError(f"loss term {name!r} must be finite, got {term.item()}")
 
 
 # Clauses of the kit
@@ -248,6 +248,7 @@ PARTS = {
     "snippet_logits": 1,
     "background_logits": 1,
     "class_scores": None,
+    "probabilities": None,
 }
 
 
@@ -269,7 +270,7 @@ def _require_equal(got: dict[str, Tensor], expected: dict[str, Tensor], where: s
 
 @promise("built with feature_dim, num_classes and aggregator, it is an nn.Module")
 def _module(trial: Trial, features: Tensor, targets: Targets) -> None:
-    is_module(_build(trial, features, targets))
+    _build(trial, features, targets)
 
 
 @promise("an aggregator that it calls is one of its submodules, to be trained, moved and saved with it")
@@ -285,7 +286,7 @@ def _form(trial: Trial, features: Tensor, targets: Targets) -> None:
     for device in devices():
         decoder = _build(trial, features, targets).to(device)
         x, learnt = features.to(device), Targets(*(part.to(device) for part in targets if part is not None))
-        for mask, given in product((None, first_alone(x)), (None, learnt, Targets(learnt.labels))):
+        for mask, given in product((None, some_seen(x)), (None, learnt, Targets(learnt.labels))):
             decoder.train(given is not None)
             answer = trial.call(decoder, features=x, mask=mask, targets=given)
             decoded(Decoding(answer), x, mask, learnt.labels.shape[1])
@@ -293,10 +294,11 @@ def _form(trial: Trial, features: Tensor, targets: Targets) -> None:
 
 @promise("its arguments stay as they are")
 def _untouched(trial: Trial, features: Tensor, targets: Targets) -> None:
-    decoder = _build(trial, features, targets)
-    given = {"features": features, "mask": first_alone(features), "targets": targets}
-    decoding = trial.call(decoder, **given)
-    trial.unchanged(**given)
+    for training in (False, True):
+        decoder = _build(trial, features, targets).train(training)
+        given = {"features": features, "mask": some_seen(features), "targets": targets if training else None}
+        decoding = trial.call(decoder, **given)
+        trial.unchanged(**given)
     trial.call(decoder.loss, decoding=decoding, targets=targets)
     trial.unchanged(decoding=decoding, targets=targets)
 
@@ -306,69 +308,87 @@ def _draws(trial: Trial, features: Tensor, targets: Targets) -> None:
     draws_in_training_alone(partial(_build, trial, features, targets), partial(_answer, trial, features, targets))
 
 
-@promise("the logits, if it pools, are computed from what is pooled")
-def _graph(trial: Trial, features: Tensor, targets: Targets) -> None:
-    decoding = Decoding(trial.call(_build(trial, features, targets).eval(), features=features, mask=None))
+@promise(
+    "logits come from what is pooled; head_weight, if given, is their slope, or that of snippet_logits in features"
+)
+def _head(trial: Trial, features: Tensor, targets: Targets) -> None:
+    decoder = _build(trial, features, targets).eval()
+    decoding = Decoding(trial.call(decoder, features=features, mask=None))
+    names, weight = ("logits", "pooled"), decoding.head_weight
     if decoding.logits is None:
-        return
-    kept = decoding.logits.requires_grad and decoding.pooled.requires_grad
-    require(kept, "The graph between them was cut; activations differentiate it.")
-    (gradient,) = torch.autograd.grad(decoding.logits.sum(), decoding.pooled, allow_unused=True)
-    require(gradient is not None, "The logits do not depend on the pooled features; activations differentiate them.")
+        if weight is None:
+            return
+        # The input may be what is classified, so that it must be in the graph.
+        decoding = Decoding(trial.call(decoder, features=features.clone().requires_grad_(), mask=None))
+        names = ("snippet_logits", "features")
+    outputs, inputs = (getattr(decoding, name) for name in names)
+    connected = f"The {names[0]} must depend on {names[1]} by torch's graph, which activations differentiate."
+    require(outputs.requires_grad and inputs.requires_grad, connected)
+    for c in range(outputs.shape[2]):
+        (slope,) = torch.autograd.grad(outputs[..., c].sum(), inputs, retain_graph=True, allow_unused=True)
+        require(slope is not None, connected)
+        agree = weight is None or same(slope, weight[c].expand_as(slope))
+        require(agree, f"Of class {c} the slope is {slope.tolist()}, and head_weight is {shown(weight)}.")
 
 
 @promise(
-    "head_weight, if it has one, is the derivative of the logits by what is pooled, or of snippet_logits by features"
+    "pooled is the aggregator's answer to features and attention, or without one, of a snippet its features, scaled"
 )
-def _head(trial: Trial, features: Tensor, targets: Targets) -> None:
-    decoding = Decoding(trial.call(_build(trial, features, targets).eval(), features=features, mask=None))
-    logits, inputs = decoding.logits, decoding.pooled
-    if logits is None:
-        logits, inputs = decoding.snippet_logits, decoding.features
-    for c, row in enumerate(() if decoding.head_weight is None else decoding.head_weight):
-        (slope,) = torch.autograd.grad(logits[..., c].sum(), inputs, retain_graph=True)
-        agree = same(slope, row.expand_as(slope))
-        require(agree, f"Of class {c} the derivative is {slope.tolist()}, and head_weight {row.tolist()}.")
+def _pooled(trial: Trial, features: Tensor, targets: Targets) -> None:
+    aggregator = WeightedMean()
+    decoder = _build(trial, features, targets, aggregator=aggregator).eval()
+    for mask in (None, some_seen(features)):
+        decoding = Decoding(trial.call(decoder, features=features, mask=mask))
+        if decoding.pooled is None:
+            return
+        if aggregator.called:
+            _require_equal(
+                {"pooled": decoding.pooled},
+                {"pooled": aggregator(decoding.features, decoding.attention, mask)},
+                "By features and attention",
+            )
+        elif mask is not None:  # of the first video the first snippet alone is seen
+            pooled, own = decoding.pooled[0], decoding.features[:1, 0]
+            scale = (pooled * own).sum(1, keepdim=True) / (own**2).sum().clamp(min=1e-12)
+            require(same(pooled, scale * own), f"Of features {own.tolist()} alone it pools {pooled.tolist()}.")
 
 
-@promise("features are what is pooled: without them, and with all else, the answer is another")
-def _pools_its_features(trial: Trial, features: Tensor, targets: Targets) -> None:
-    decoding = Decoding(trial.call(_build(trial, features, targets).eval(), features=features, mask=None))
-    of = decoding.pooled if decoding.pooled is not None else decoding.snippet_logits
-    if decoding.features is features or not decoding.features.requires_grad:
-        return  # the input itself, of which nothing can be asked by the graph
-    (reached,) = torch.autograd.grad(of.sum(), decoding.features, allow_unused=True)
-    require(reached is not None, "What is pooled does not depend on the features that it says it pooled.")
+@promise("the loss is a dict of named finite scalars, whose sum has a finite gradient for the parameters")
+def _loss(trial: Trial, features: Tensor, targets: Targets) -> None:
+    for given, mask in product((targets, Targets(targets.labels)), (None, some_seen(features))):
+        decoder = _build(trial, features, targets).train()
+        terms = trial.call(decoder.loss, decoding=decoder(features, mask, given), targets=given)
+        loss_terms(terms)
+        if not terms:
+            continue  # it leaves learning to the losses of the experiment
+        total = torch.stack(list(terms.values())).sum()
+        learnable = {name: one for name, one in decoder.named_parameters() if one.requires_grad}
+        require(total.requires_grad, "It is cut from the graph.")
+        reached = torch.autograd.grad(total, list(learnable.values()), allow_unused=True)
+        require(any(gradient is not None for gradient in reached), "No gradient reaches a parameter.")
+        for name, gradient in zip(learnable, reached, strict=True):
+            require(gradient is None or bool(gradient.isfinite().all()), f"The gradient of {name} is not finite.")
 
 
-@promise("what padding holds has no part in the decoding")
-def _padding(trial: Trial, features: Tensor, targets: Targets) -> None:
-    seen = padded(all_seen(features), False)
-
-    def newly(training: bool, shown: Tensor, mask: Tensor) -> Any:
-        decoder = _build(trial, features, targets).train(training)
-        return trial.call(decoder, features=shown, mask=mask, targets=targets if training else None)
-
-    for training in (False, True):
-        # What training draws may depend on the length: there one padding is held against another.
-        expected = (
-            _parts(newly(True, padded(features, 0), seen), seen[0])
-            if training
-            else _parts(newly(False, features, all_seen(features)))
-        )
-        got = _parts(newly(training, padded(features, 8), seen), seen[0])
-        _require_equal(got, expected, "With other padding or none")
-
-
-@promise("a mask may have holes, and what a hidden snippet holds has no part in the decoding")
-def _holes(trial: Trial, features: Tensor, targets: Targets) -> None:
+@promise("a snippet that the mask hides, padding at the end or a hole, has no part in decoding and loss")
+def _hidden(trial: Trial, features: Tensor, targets: Targets) -> None:
     T = features.shape[1]
-    decoder, mask = _build(trial, features, targets).eval(), all_seen(features)
-    mask[:, T // 2] = T == 1  # one row of a video always stays visible
-    other = torch.where(mask.unsqueeze(-1), features, 8)
-    expected = _parts(decoder(features, mask), mask[0])
-    got = trial.call(decoder, features=other, mask=mask)
-    _require_equal(_parts(got, mask[0]), expected, "With something else in the hole")
+    for training, at in product((False, True), places(features)):
+
+        def parts(value: float | None, training: bool = training, at: int = at) -> dict[str, Tensor]:
+            decoder = _build(trial, features, targets).train(training)
+            given = targets if training else None
+            if value is None:
+                return _parts(decoder(features, all_seen(features)))
+            hiding = {"features": opened(features, at, value), "mask": opened(all_seen(features), at, False)}
+            decoding = trial.call(decoder, **hiding, targets=given)
+            terms = decoder.loss(decoding, targets) if training else {}
+            return _parts(decoding, torch.arange(T + 1) != at) | terms
+
+        # What training draws may depend on the length, and where there is context a hole parts neighbours: there one
+        # hidden snippet is held against another, and else against none.
+        apart = training or (at < T and getattr(_build(trial, features, targets), "context", 0) > 0)
+        _require_equal(parts(8), parts(0 if apart else None), "With another snippet hidden, or none,")
 
 
 @promise("without a mask every snippet is seen")
@@ -383,27 +403,12 @@ def _no_mask(trial: Trial, features: Tensor, targets: Targets) -> None:
 @promise("each video of a batch is decoded for itself")
 def _alone(trial: Trial, features: Tensor, targets: Targets) -> None:
     decoder = _build(trial, features, targets).eval()
-    # Only scores can be compared: videos may differ in their number of assemblies.
-    alone = torch.cat([decoder(x[None], None).class_scores for x in features])
-    got = trial.call(decoder, features=features, mask=None).class_scores
-    _require_equal({"class_scores": got}, {"class_scores": alone}, "One by one")
-
-
-@promise("the loss is a dict of named finite scalars, whose sum has a finite gradient for the parameters")
-def _loss(trial: Trial, features: Tensor, targets: Targets) -> None:
-    for given, mask in product((targets, Targets(targets.labels)), (None, first_alone(features))):
-        decoder = _build(trial, features, targets).train()
-        terms = trial.call(decoder.loss, decoding=decoder(features, mask, given), targets=given)
-        loss_terms(terms)
-        if not terms:
-            continue  # it leaves learning to the losses of the experiment
-        total = torch.stack(list(terms.values())).sum()
-        learnable = {name: one for name, one in decoder.named_parameters() if one.requires_grad}
-        require(total.requires_grad, "It is cut from the graph.")
-        reached = torch.autograd.grad(total, list(learnable.values()), allow_unused=True)
-        require(any(gradient is not None for gradient in reached), "No gradient reaches a parameter.")
-        for name, gradient in zip(learnable, reached, strict=True):
-            require(gradient is None or bool(gradient.isfinite().all()), f"The gradient of {name} is not finite.")
+    alone = [_parts(decoder(x[None], None)) for x in features]
+    got = _parts(trial.call(decoder, features=features, mask=None))
+    # Not of assemblies, whose number may differ between videos.
+    names = got.keys() & {"features", "snippet_logits", "background_logits", "class_scores"}
+    one_by_one = {name: torch.cat([parts[name] for parts in alone]) for name in names}
+    _require_equal({name: got[name] for name in sorted(names)}, one_by_one, "One by one")
 
 
 @promise(
@@ -437,7 +442,8 @@ def _state(trial: Trial, features: Tensor, targets: Targets) -> None:
 
 def _answer(trial: Trial, features: Tensor, targets: Targets, decoder: nn.Module) -> list[Tensor]:
     given = targets if decoder.training else None
-    return list(_parts(trial.call(decoder, features=features, mask=None, targets=given)).values())
+    answer = Decoding(trial.call(decoder, features=features, mask=None, targets=given))
+    return [*_parts(answer).values(), *(torch.from_numpy(part) for part in answer.intervals or ())]
 
 
 def _refused(trial: Trial, function: Callable[[Targets], object], targets: Targets) -> ValueError | None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import operator
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -103,19 +101,9 @@ FEATURES: Mapping[tuple[str, str], FloatArray] = {
 promise = partial(clause, "feature reader", once)
 
 
-@contextmanager
-def _path(trial: Trial) -> Iterator[Path]:
-    """Where a store was written."""
-    assert trial.write is not None
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "features"
-        trial.write(path, FEATURES)
-        yield path
-
-
 @promise("names(stream) are the videos that have features of the stream, sorted")
 def _names(trial: Trial) -> None:
-    with _path(trial) as path:
+    with trial.written(FEATURES) as path:
         store = trial.build(path=path)
         for stream, expected in (("flow", ["a"]), ("rgb", ["a", "b"])):
             got = trial.call(store.names, stream=stream)
@@ -124,7 +112,7 @@ def _names(trial: Trial) -> None:
 
 @promise("shape(name, stream) is (T, D)")
 def _shape(trial: Trial) -> None:
-    with _path(trial) as path:
+    with trial.written(FEATURES) as path:
         store = trial.build(path=path)
         for (name, stream), array in FEATURES.items():
             got = trial.call(store.shape, name=name, stream=stream)
@@ -133,7 +121,7 @@ def _shape(trial: Trial) -> None:
 
 @promise("read(name, stream) gives the features (T, D), again and again")
 def _read(trial: Trial) -> None:
-    with _path(trial) as path:
+    with trial.written(FEATURES) as path:
         store = trial.build(path=path)
         for (name, stream), array in [*FEATURES.items(), *FEATURES.items()]:
             _equal(trial.call(store.read, name=name, stream=stream), array)
@@ -141,7 +129,7 @@ def _read(trial: Trial) -> None:
 
 @promise("read(name, stream, rows) gives the rows in any order, repeated if asked to")
 def _rows(trial: Trial) -> None:
-    with _path(trial) as path:
+    with trial.written(FEATURES) as path:
         store = trial.build(path=path)
         for (name, stream), array in FEATURES.items():
             for rows in (np.array([0]), np.array([len(array) - 1, 0, 0])):
@@ -150,7 +138,7 @@ def _rows(trial: Trial) -> None:
 
 @promise("what is missing raises an OSError that names the file")
 def _missing(trial: Trial) -> None:
-    with _path(trial) as path:
+    with trial.written(FEATURES) as path:
         store, nowhere = trial.build(path=path), path.with_name("nowhere")
         _refused(trial, nowhere, OSError, lambda path: trial.make(path=path), path=nowhere)
         _refused(trial, path, OSError, store.read, name="zebra", stream="rgb")
@@ -159,7 +147,7 @@ def _missing(trial: Trial) -> None:
 
 @promise("what is malformed raises an OSError or a ValueError that names the file")
 def _malformed(trial: Trial) -> None:
-    with _path(trial) as path:
+    with trial.written(FEATURES) as path:
         for file in [path, *path.rglob("*")]:
             if file.is_file():
                 file.write_bytes(b"malformed")

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wtal_core import binding, contracts
 from wtal_core.answers import require
@@ -17,7 +17,7 @@ from wtal_core.discovery import Component
 from wtal_core.errors import PluginError
 from wtal_core.kinds.activation import Decoded
 from wtal_core.kinds.decoder import OPTIONAL, loss_terms
-from wtal_core.testing.trial import Example, Trial, clause, same
+from wtal_core.testing.trial import Example, Trial, all_seen, clause, opened, places, remembers, same, shown
 
 
 class Loss(Protocol):
@@ -95,10 +95,13 @@ def batches() -> Iterator[Example]:
 
 promise = partial(clause, "loss", batches)
 
+#: The parts of a decoding over time, and the dimension that is time.
+TIME = {"features": 1, "attention": 2, "snippet_logits": 1, "background_logits": 1}
 
-def _build(trial: Trial, batch: Batch) -> Any:
+
+def _build(trial: Trial, batch: Batch, seed: int = 0) -> Any:
     asked = "num_classes" in inspect.signature(trial.make).parameters
-    return trial.build(**({"num_classes": batch.targets.labels.shape[1]} if asked else {}))
+    return trial.build(seed, **({"num_classes": batch.targets.labels.shape[1]} if asked else {}))
 
 
 @promise("it is a dict of named finite scalars, whose sum has a finite gradient")
@@ -106,7 +109,8 @@ def _form(trial: Trial, decoding: Decoded, batch: Batch) -> None:
     terms = trial.call(_build(trial, batch), decoding=decoding, batch=batch)
     loss_terms(terms)
     total = torch.stack(list(terms.values())).sum() if terms else torch.zeros(())
-    if not total.requires_grad:  # nothing in this batch that it has a word about
+    if not total.requires_grad:
+        require(not total, "It is cut from the graph, and not zero, as where it has nothing to say.")
         return
     leaves = [part for part in (decoding.features, decoding.attention, decoding.head_weight) if part is not None]
     for gradient in torch.autograd.grad(total, leaves, allow_unused=True):
@@ -119,32 +123,50 @@ def _untouched(trial: Trial, decoding: Decoded, batch: Batch) -> None:
     trial.unchanged(decoding=decoding, batch=batch)
 
 
-@promise("what a hidden snippet holds has no part in it")
-def _hidden(trial: Trial, decoding: Decoded, batch: Batch) -> None:
-    if batch.mask is None:
+def _drawn(trial: Trial, loss: Any, decoding: Decoded, batch: Batch) -> Mapping[str, Tensor]:
+    torch.manual_seed(0)
+    answer: Mapping[str, Tensor] = trial.call(loss, decoding=decoding, batch=batch)
+    return answer
+
+
+@promise("it depends on nothing but its arguments, torch's generator, and what the state_dict of an nn.Module holds")
+def _state(trial: Trial, decoding: Decoded, batch: Batch) -> None:
+    def answer(loss: Any) -> list[Tensor]:
+        return list(_drawn(trial, loss, decoding, batch).values())
+
+    built = _build(trial, batch)
+    if isinstance(built, nn.Module):
+        remembers(lambda seed: _build(trial, batch, seed), answer)
         return
-    unseen = ~batch.mask
-    other = decoding._replace(
-        features=decoding.features.masked_fill(unseen.unsqueeze(2), 8),
-        snippet_logits=None
-        if decoding.snippet_logits is None
-        else decoding.snippet_logits.masked_fill(unseen.unsqueeze(2), 8),
-        background_logits=None
-        if decoding.background_logits is None
-        else decoding.background_logits.masked_fill(unseen, 8),
-    )
-    torch.manual_seed(0)
-    expected = _build(trial, batch)(decoding, batch)
-    torch.manual_seed(0)
-    got = trial.call(_build(trial, batch), decoding=other, batch=batch)
-    for name, term in expected.items():
-        require(
-            same(term, got[name]),
-            f"Term {name!r} is {float(term)}, with something else in the hole {float(got[name])}.",
-        )
+    first = answer(built)
+    for again in (answer(built), answer(_build(trial, batch, 1))):
+        require(all(map(same, first, again)), f"It gave {shown(first)}, then {shown(again)}.")
 
 
-@promise("the fields that it names in `needs` are all that it reads of the optional ones")
+@promise("a snippet that the mask hides, padding at the end or a hole, has no part in it")
+def _hidden(trial: Trial, decoding: Decoded, batch: Batch) -> None:
+    mask = all_seen(batch.features) if batch.mask is None else batch.mask
+    end, hole = places(mask)
+
+    def terms(at: int, value: float) -> Mapping[str, Tensor]:
+        parts: dict[str, Any] = {
+            name: opened(getattr(decoding, name), at, 0 if name == "attention" else value, dim)
+            for name, dim in TIME.items()
+        }
+        x, seen, rows = opened(batch.features, at, value), opened(mask, at, False), opened(batch.rows, at, -1)
+        taught = None if batch.targets.snippets is None else opened(batch.targets.snippets, at, torch.nan, 2)
+        given = Batch(x, seen, batch.targets._replace(snippets=taught), rows)
+        return _drawn(trial, _build(trial, batch), decoding._replace(**parts), given)
+
+    expected = _drawn(trial, _build(trial, batch), decoding, batch)
+    # A hole may part neighbours, so that there one hidden snippet is held against another.
+    for at, without in ((end, expected), (hole, terms(hole, 0))):
+        got = terms(at, 8)
+        told = f"With another snippet hidden, or none, it is {shown(without)}, here {shown(got)}."
+        require(got.keys() == without.keys() and all(same(got[name], without[name]) for name in got), told)
+
+
+@promise("the optional fields that it names in `needs` are all that it needs")
 def _needs(trial: Trial, decoding: Decoded, batch: Batch) -> None:
     built = _build(trial, batch)
     needs = set(getattr(built, "needs", ()))

@@ -71,12 +71,15 @@ def pulses() -> Iterator[Example]:
         for t in range(T):
             activation = np.zeros((2, T))
             activation[t % 2, t] = 1
-            yield _arguments(activation, np.ones(2), np.cumsum([2.0, 5.0, 1.0, 0.25, 3.0][: T + 1]))
+            own = Intervals(np.array([t % 2]), np.array([t + 0.0]), np.array([t + 1.0]), np.ones(1))
+            yield _arguments(activation, np.ones(2), np.cumsum([2.0, 5.0, 1.0, 0.25, 3.0][: T + 1]), own)
 
 
-def _arguments(activation: FloatArray, class_scores: FloatArray, edges: FloatArray) -> Example:
+def _arguments(
+    activation: FloatArray, class_scores: FloatArray, edges: FloatArray, own: Intervals | None = None
+) -> Example:
     attention, (C, T) = (activation[:, ::-1] + activation) / 2, activation.shape
-    own = Intervals(np.arange(C), np.zeros(C), np.full(C, T / 2), activation.mean(1))
+    own = own or Intervals(np.arange(C), np.zeros(C), np.full(C, T / 2), activation.mean(1))
     return {"prediction": Prediction(attention, activation, class_scores, own), "edges": edges}
 
 

@@ -36,22 +36,22 @@ class Bound(binding.Bound):
 
     def stage(self, name: str) -> None:
         """A model begins to be trained."""
-        with blaming(self.component):
+        with blaming(self.component, doing=f"fails when model {name!r} begins"):
             self.made.stage(name)
 
     def metrics(self, name: str, iteration: int, values: Mapping[str, float]) -> None:
         """Loss terms of an iteration."""
-        with blaming(self.component):
+        with blaming(self.component, doing=f"fails in iteration {iteration} of model {name!r}"):
             self.made.metrics(name, iteration, values)
 
     def evaluation(self, values: Mapping[str, float]) -> None:
         """What the evaluators say."""
-        with blaming(self.component):
+        with blaming(self.component, doing="fails on the evaluation"):
             self.made.evaluation(values)
 
     def close(self) -> None:
         """Nothing more will come."""
-        with blaming(self.component):
+        with blaming(self.component, doing="fails when it is closed"):
             self.made.close()
 
 
@@ -68,7 +68,9 @@ def _hears(trial: Trial) -> None:
                 values = {"classification": 0.5, "loss": 0.5}
                 trial.call(tracker.metrics, name="stage-0/rgb", iteration=iteration, values=values)
                 trial.unchanged(values=values)
-        trial.call(tracker.evaluation, values={"localization/mAP@0.5": 0.25})
+        values = {"localization/mAP@0.5": 0.25}
+        trial.call(tracker.evaluation, values=values)
+        trial.unchanged(values=values)
         tracker.close()
 
 

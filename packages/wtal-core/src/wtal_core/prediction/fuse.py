@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from wtal_core import config
-from wtal_core.contracts import FloatArray, Prediction
+from wtal_core.contracts import FloatArray, Intervals, Prediction
 from wtal_core.prediction.predict import StreamPrediction, joined
 
 
@@ -25,15 +25,24 @@ def fuse(streams: Sequence[StreamPrediction], settings: config.Localization) -> 
     attentions = [one.attention[:, :length] for one in streams]
     responses = [one.response[:, :length] for one in streams]
     attention: FloatArray = sum(w * a for w, a in zip(weights, attentions, strict=True))
+    own = [_within(one.intervals, length) for one in streams]
     scores: FloatArray = sum(w * one.class_scores for w, one in zip(weights, streams, strict=True))
     if settings.fusion == "activations":
         products = zip(weights, attentions, responses, strict=True)
-        intervals = joined([one.intervals for one in streams], weights.tolist())
+        intervals = joined(own, weights.tolist())
         return [Prediction(attention, sum(w * a * r for w, a, r in products), scores, intervals)]
     return [
-        Prediction(attention, attention * response, scores, joined([one.intervals], [weight]))
-        for response, one, weight in zip(responses, streams, weights.tolist(), strict=True)
+        Prediction(attention, attention * response, scores, joined([intervals], [weight]))
+        for response, intervals, weight in zip(responses, own, weights.tolist(), strict=True)
     ]
+
+
+def _within(own: Intervals | None, length: int) -> Intervals | None:
+    """Intervals cut to the first `length` snippets; those beyond them go."""
+    if own is None:
+        return None
+    kept = own.start < length
+    return Intervals(own.label[kept], own.start[kept], np.minimum(own.end[kept], float(length)), own.score[kept])
 
 
 def mean(predictions: Sequence[Prediction]) -> Prediction:

@@ -92,7 +92,7 @@ def average(several: Sequence[StreamPrediction]) -> StreamPrediction:
     together = joined([one.intervals for one in several], [1 / len(several)] * len(several))
     assemblies = [one.assemblies for one in several if one.assemblies is not None]
     side_by_side = Assemblies(*map(np.concatenate, zip(*assemblies, strict=True))) if assemblies else None
-    return StreamPrediction(attention, response, scores, together, side_by_side)
+    return StreamPrediction(attention, response, scores, None if together is None else _rounded(together), side_by_side)
 
 
 def joined(several: Sequence[Intervals | None], weights: Sequence[float]) -> Intervals | None:

@@ -34,8 +34,8 @@ def append(path: Path, model: str, iteration: int, terms: Mapping[str, float]) -
         raise RunError(f"{path}: cannot write: {error.strerror or error}") from error
 
 
-def cut(path: Path, model: str, reached: int) -> None:
-    """Drop a model's lines beyond the iteration that its checkpoint reached, which will be computed again.
+def cut(path: Path, reached: Mapping[str, int]) -> None:
+    """Drop the lines of each model beyond the iteration that it has reached, which will be computed again.
 
     Nor is kept what is no line of metrics: a killed process leaves half of one, a power cut leaves NULs.
 
@@ -55,7 +55,7 @@ def cut(path: Path, model: str, reached: int) -> None:
         except (msgspec.DecodeError, ValueError, RecursionError):
             spoilt += 1
             continue
-        if record.stream != model or record.iteration <= reached:
+        if record.iteration <= reached.get(record.stream, record.iteration):
             kept.append(line)
     if spoilt:
         warnings.warn(f"{path}: lines that are no metrics are dropped: {spoilt}", stacklevel=2)

@@ -19,6 +19,7 @@ import numpy as np
 
 from wtal_core import config
 from wtal_core.contracts import Detections, FloatArray
+from wtal_core.data.names import by_normal_form, normal
 from wtal_core.errors import RunError
 from wtal_core.files import write
 from wtal_core.prediction.detect import Localized, VideoDetections
@@ -45,24 +46,38 @@ def read_localized(folder: Path, videos: Sequence[str], classes: Sequence[str]) 
     )
 
 
-def record_stage(path: Path, settings: config.StageSettings, fresh: Mapping[str, Sequence[str]]) -> None:
-    """Put what a stage was taught and took over into `stages.json`.
+class _StageRecord(msgspec.Struct):
+    """What `stages.json` says of a stage."""
+
+    teacher: config.Component | None
+    full_supervision: bool  #: the teacher reads annotated segments
+    models: int
+    start: str
+    fresh: dict[str, list[str]]  #: of each model, the parameters that it did not take over from the stage before
+
+
+def record_stage(
+    path: Path, settings: config.StageSettings, full_supervision: bool, fresh: Mapping[str, list[str]]
+) -> None:
+    """Put what a stage is taught and takes over into `stages.json`.
 
     Args:
         path: the file.
         settings: of the stage.
-        fresh: of each model that was trained now, the parameters that it did not take over from its predecessor.
+        full_supervision: whether its teacher reads annotated segments.
+        fresh: of models that begin now, the parameters that they do not take over; what is known of others stays.
 
     Raises:
         RunError: the file cannot be read or written.
     """
-    known: dict[str, Any] = {}
-    if path.exists():
-        known = msgspec.convert(read_json(path, RunError), dict[str, Any])
+    try:
+        known = msgspec.convert(read_json(path, RunError) if path.exists() else {}, dict[str, _StageRecord])
+    except msgspec.ValidationError as error:
+        raise RunError(f"{path}: {error}; delete it") from error
     name, stage = f"stage-{settings.number}", settings.stage
-    told = {**known.get(name, {}).get("fresh", {}), **fresh}
-    known[name] = {"teacher": stage.teacher, "models": stage.models, "start": stage.start, "fresh": told}
-    write(path, json.dumps(known, indent=1) + "\n")
+    told = {**known[name].fresh, **fresh} if name in known else dict(fresh)
+    known[name] = _StageRecord(stage.teacher, full_supervision, stage.models, stage.start, told)
+    write(path, json.dumps(msgspec.to_builtins(known), indent=1) + "\n")
 
 
 def write_detections(path: Path, detections: Mapping[str, Detections], classes: Sequence[str]) -> None:
@@ -166,7 +181,7 @@ _Record = TypeVar("_Record", bound=_Score)
 def _read(
     path: Path, kind: type[_Record], videos: Sequence[str], index: Mapping[str, int]
 ) -> Iterator[tuple[str, list[_Record]]]:
-    """The records of each of the videos that has an entry."""
+    """The records of each of the videos that has an entry; names of videos and classes are in normal form."""
     try:
         content = read_json(path, RunError)
     except OSError as error:
@@ -176,8 +191,12 @@ def _read(
     results = content.get("results") if isinstance(content, dict) else None
     if not isinstance(results, dict):
         raise RunError(f"{path}: not results in ActivityNet's format: no object under the key 'results'; {_AGAIN}")
+    try:
+        spelt = by_normal_form(results)
+    except ValueError as error:
+        raise RunError(f"{path}: videos {error}") from error
     wanted = set(videos)
-    others = [name for name in results if name not in wanted]
+    others = [spelling for name, spelling in spelt.items() if name not in wanted]
     if len(others) == len(results):
         raise RunError(f"{path}: no video of the test subset has an entry; {_AGAIN}")
     if others:
@@ -185,16 +204,18 @@ def _read(
             f"{path}: {len(others)} videos are not of the test subset, such as {others[0]!r}, and are not scored",
             stacklevel=3,
         )
-    for name in results:
+    for name, spelling in spelt.items():
         if name not in wanted:
             continue
         records: list[_Record]
         try:
-            records = msgspec.convert(results[name], list[kind])  # type: ignore[valid-type]
+            records = msgspec.convert(results[spelling], list[kind])  # type: ignore[valid-type]
         except msgspec.ValidationError as error:
             text, _, where = str(error).partition(" - at `$")
             place = f"video {name!r}, {where.rstrip('`')}" if where else f"video {name!r}"
             raise RunError(f"{path}: {place}: {text}; {_AGAIN}") from error
+        for record in records:
+            record.label = normal(record.label)
         unknown = {record.label for record in records} - index.keys()
         if unknown:
             raise RunError(f"{path}: video {name!r} has unknown classes: {', '.join(sorted(unknown))}")

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from wtal_core import config
 from wtal_core.contracts import FloatArray, Video
 from wtal_core.data.dataset import Moments, survey
-from wtal_core.errors import Problems, RunError
+from wtal_core.errors import PluginError, Problems, RunError
 from wtal_core.files import remove, write
 from wtal_core.kinds.tracker import Bound as Tracker
 from wtal_core.lock import taking
@@ -28,7 +28,7 @@ from wtal_core.prediction.store import load_predictions, save_predictions
 from wtal_core.progress import Progress, Silent
 from wtal_core.run import metrics, results
 from wtal_core.run.directory import Run, as_json
-from wtal_core.run.teaching import lessons_of
+from wtal_core.run.teaching import fully_supervised, lessons_of
 from wtal_core.seeds import seed_of
 from wtal_core.training.checkpoint import checkpoint_iteration, load_checkpoint
 from wtal_core.training.loop import Task
@@ -47,6 +47,7 @@ def train(run: Run, progress: Progress = SILENT) -> None:
         RunError: another process holds the run, a metric cannot be written, or as `training.loop.train`.
     """
     with taking(run.path), tracking(run) as trackers:
+        metrics.cut(run.path / "metrics.jsonl", _reached_by_all(run))
         if not any(_unfinished(run, settings) for settings in config.stages(run.experiment)):
             return
         moments = _surveyed(run, progress)
@@ -64,12 +65,15 @@ def _train_stage(
     unfinished = _unfinished(run, settings)
     if not unfinished:
         return
+    # Told before it is learnt, because a run that is killed has learnt a part.
+    supervised = settings.number in fully_supervised(run.experiment, run.registry)
+    record = partial(results.record_stage, run.path / "stages.json", settings, supervised)
+    if len(run.experiment.stages) > 1 or settings.stage.teacher is not None:
+        record({})
     lessons = _taught(run, settings, progress)
-    fresh: dict[str, list[str]] = {}  # of each model, the parameters that it did not take over
     log = run.path / "metrics.jsonl"
     for member, stream in unfinished:
         name = run.model_name(settings.number, member, stream)
-        metrics.cut(log, name, _reached(run, settings.number, member, stream))
         advance = progress.stage(f"train {name}", settings.training.iterations)
         for tracker in trackers:
             tracker.stage(name)
@@ -80,10 +84,11 @@ def _train_stage(
                 tracker.metrics(name, iteration, terms)
             advance(iteration, f"loss {terms['loss']:.4f}")
 
+        def told(fresh: list[str], name: str = name) -> None:
+            record({name: fresh})
+
         task = _task(run, settings, member, stream, lessons)
-        train_model(task, moments[stream], report, partial(fresh.__setitem__, name))
-    if len(run.experiment.stages) > 1 or settings.stage.teacher is not None:
-        results.record_stage(run.path / "stages.json", settings, fresh)
+        train_model(task, moments[stream], report, told)
 
 
 def _task(
@@ -110,9 +115,22 @@ def _unfinished(run: Run, settings: config.StageSettings) -> list[tuple[int, str
     """The models of a stage that are not trained to the end: number and stream."""
     return [
         (member, stream)
-        for member, stream in itertools.product(range(settings.stage.models), run.dataset.streams)
+        for member, stream in _members(run, settings.stage)
         if _reached(run, settings.number, member, stream) < settings.training.iterations
     ]
+
+
+def _members(run: Run, stage: config.Stage) -> Iterator[tuple[int, str]]:
+    return itertools.product(range(stage.models), run.dataset.streams)
+
+
+def _reached_by_all(run: Run) -> dict[str, int]:
+    """How many iterations every model of every stage has seen, by its name."""
+    return {
+        run.model_name(number, member, stream): _reached(run, number, member, stream)
+        for number, stage in enumerate(run.experiment.stages)
+        for member, stream in _members(run, stage)
+    }
 
 
 def _reached(run: Run, stage: int, member: int, stream: str) -> int:
@@ -148,8 +166,14 @@ def tracking(run: Run) -> Iterator[list[Tracker]]:
         trackers = []
         for choice in run.experiment.trackers:
             trackers.append(run.registry.build("tracker", choice, directory=run.path))
-            stack.callback(trackers[-1].close)
+            stack.push(partial(_close, trackers[-1]))
         yield trackers
+
+
+def _close(tracker: Tracker, failed: type[BaseException] | None, *_: object) -> None:
+    """Close a tracker; where something has failed already, that is what is told."""
+    with nullcontext() if failed is None else suppress(PluginError):
+        tracker.close()
 
 
 def load_models(run: Run, stage: int) -> dict[str, list[StreamModel]]:

@@ -18,6 +18,20 @@ from wtal_core.registry import Registry
 Before = tuple[config.Localization, Mapping[str, Sequence[StreamPrediction]]]
 
 
+def fully_supervised(experiment: config.Experiment, registry: Registry) -> dict[int, str]:
+    """The stages whose teacher reads annotated segments, and its name.
+
+    Raises:
+        PluginError: a teacher cannot be built.
+    """
+    taught = {n: stage.teacher for n, stage in enumerate(experiment.stages) if stage.teacher is not None}
+    return {
+        number: config.name_of(choice)
+        for number, choice in taught.items()
+        if registry.build("teacher", choice).full_supervision
+    }
+
+
 def lessons_of(
     dataset: Dataset, choice: config.Component, before: Before | None, registry: Registry
 ) -> dict[str, FloatArray]:

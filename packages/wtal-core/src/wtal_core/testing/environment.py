@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import Any
 from wtal_core import discovery
 from wtal_core.discovery import Component, Installed, Origin
 from wtal_core.kinds import known_kind
+
+_numbers = itertools.count()
 
 
 @contextmanager
@@ -25,7 +28,7 @@ def tmp_plugin(kind: str, name: str, make: Callable[..., Any]) -> Iterator[Compo
     Raises:
         PluginError: there is no such kind.
     """
-    module = ModuleType(f"_tmp_plugin_{len(sys.modules)}")
+    module = ModuleType(f"_tmp_plugin_{next(_numbers)}")
     module.make = make  # type: ignore[attr-defined]
     origin = Origin("tmp-plugin", "0", f"tmp = {module.__name__}")
     component = Component(known_kind(kind).name, name, f"{module.__name__}:make", origin)
@@ -59,13 +62,13 @@ def no_strange_plugins(*known: str) -> Iterator[None]:
     Args:
         known: names of distributions.
     """
-    real = discovery.installed
+    real, ours = discovery.installed, {discovery.normalized(name) for name in known}
 
     def without_strangers(disabled: Iterable[str] = ()) -> Installed:
         components, quarantined, left_out = real(disabled)
         return Installed(
-            tuple(one for one in components if one.origin.distribution in known),
-            tuple(one for one in quarantined if one.origin.distribution in known),
+            tuple(one for one in components if one.origin.distribution in ours),
+            tuple(one for one in quarantined if one.origin.distribution in ours),
             left_out,
         )
 

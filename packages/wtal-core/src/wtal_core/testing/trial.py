@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wtal_core.answers import ContractError, require
-from wtal_core.errors import one_line
+from wtal_core.discovery import Component, Origin
+from wtal_core.errors import PluginError, one_line
 from wtal_core.kinds import known_kind
 
 Example = Mapping[str, Any]
@@ -66,19 +69,23 @@ class Trial:
 
     Attributes:
         make: builds a component.
-        write: of a feature reader's trial: writes a store for it.
+        kind: of the component.
+        write: of a reader's trial: writes what it reads.
     """
 
-    def __init__(self, make: Callable[..., Any], write: Callable[[Path, Any], object] | None, example: Example) -> None:
+    def __init__(
+        self, kind: str, make: Callable[..., Any], write: Callable[[Path, Any], object] | None, example: Example
+    ) -> None:
+        self.kind = known_kind(kind)
         self.make = make
         self.write = write
         self.given = _texts(example)
 
     def build(self, seed: int = 0, /, **injected: Any) -> Any:
-        """A new component, from torch's generator at the same state each time."""
+        """A new component that the host would bind, from torch's generator at the same state each time."""
         torch.manual_seed(seed)
         try:
-            return self.make(**injected)
+            made = self.make(**injected)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -87,6 +94,22 @@ class Trial:
             builds = inspect.isroutine(self.make) or isinstance(self.make, type | functools.partial)
             hint = "" if builds else "; give the class or what builds one, not an instance"
             raise ContractError(f"Building it raised {_described(error)}{hint}.") from error
+        component = Component(self.kind.name, _name(self.make), "", Origin("a", "test", ""))
+        try:
+            self.kind.module.Bound(made, component, injected)
+        except PluginError as error:
+            raise ContractError(f"The host refuses it: {error}.") from error
+        return made
+
+    @contextmanager
+    def written(self, content: Any) -> Iterator[Path]:
+        """Where `write` has written what a reader shall read: a file or a folder, with room beside it."""
+        if self.write is None:
+            raise ContractError("A reader is tried with `write`, which writes what it reads.")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / self.kind.identifier
+            self.write(path, content)
+            yield path
 
     def call(self, function: Callable[..., Any], /, **given: Any) -> Any:
         """Call with these arguments, by position."""
@@ -141,7 +164,7 @@ def check_clause(
     """Try one clause; as `check`."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         for example in one.examples():
-            trial = Trial(make, write, example)
+            trial = Trial(kind, make, write, example)
             try:
                 one.holds(trial, **example)
             except KeyboardInterrupt:
@@ -157,11 +180,6 @@ def check_clause(
 
 
 # What the clauses of several kinds require
-
-
-def is_module(component: Any) -> None:
-    """Require an `nn.Module`, whose parameters are trained, moved between devices and saved."""
-    require(isinstance(component, nn.Module), f"It is a {type(component).__name__}.")
 
 
 def draws_in_training_alone(build: Callable[[], nn.Module], answer: Callable[[nn.Module], list[Tensor]]) -> None:
@@ -237,10 +255,11 @@ def devices() -> list[torch.device]:
     return [torch.device(name) for name in (["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])]
 
 
-def first_alone(batch: Tensor) -> Tensor:
-    """A mask (B, T) for a batch (B, T, ...): of the first video the first snippet is seen, of the others all are."""
-    mask = torch.ones(batch.shape[:2], dtype=torch.bool, device=batch.device)
+def some_seen(batch: Tensor) -> Tensor:
+    """A mask (B, T) for a batch (B, T, ...): of the first video the first snippet alone, others have a hole."""
+    mask = all_seen(batch)
     mask[0, 1:] = False
+    mask[1:, batch.shape[1] // 2] = False
     return mask
 
 
@@ -249,9 +268,15 @@ def all_seen(batch: Tensor) -> Tensor:
     return torch.ones(batch.shape[:2], dtype=torch.bool, device=batch.device)
 
 
-def padded(batch: Tensor, value: float, dim: int = 1) -> Tensor:
-    """The batch with one snippet more along the dimension that is time, which holds the value."""
-    return torch.cat([batch, torch.full_like(batch.narrow(dim, 0, 1), value)], dim)
+def opened(batch: Tensor, at: int, value: float, dim: int = 1) -> Tensor:
+    """The batch with one snippet more, before that of index `at` along the dimension that is time; it holds `value`."""
+    before, after = batch.tensor_split([at], dim)
+    return torch.cat([before, torch.full_like(batch.narrow(dim, 0, 1), value), after], dim)
+
+
+def places(batch: Tensor) -> tuple[int, int]:
+    """Where to hide a snippet more of a batch (B, T, ...): at the end, which is padding, and in a hole."""
+    return batch.shape[1], batch.shape[1] // 2
 
 
 # Texts

@@ -19,7 +19,7 @@ from wtal_core import config
 from wtal_core.binding import during
 from wtal_core.contracts import Batch, FloatArray
 from wtal_core.data.dataset import Dataset, Moments
-from wtal_core.errors import RunError, failure
+from wtal_core.errors import PluginError, RunError, failure
 from wtal_core.kinds.decoder import Refusal
 from wtal_core.model import StreamModel, build_model
 from wtal_core.registry import Registry
@@ -29,8 +29,8 @@ from wtal_core.training.checkpoint import load_checkpoint, save_checkpoint, take
 
 #: Iterations between two lines of metrics.
 LOG_EVERY = 10
-#: Iterations whose answers are all held against the contract; later only those that are logged, because a check on a
-#: GPU waits for it.
+#: The first iterations, in which the values of all answers are looked at; later only in those that are logged, because
+#: on a GPU that waits.
 CHECKED = 3
 
 
@@ -77,8 +77,11 @@ def train(
         logs = done % LOG_EVERY == 0 or done == settings.iterations
         saves = done % settings.checkpoint_every == 0 or done == settings.iterations
         what = f"fails in iteration {done} of training, stream {task.stream!r}"
-        with during(what, checked=logs or done <= start + CHECKED):
-            chosen = sampler(labels, settings.batch_size, task.seed, done - 1)
+        with during(what, checked=logs or done <= start + CHECKED, finite=done == 1):
+            try:
+                chosen = sampler(labels, settings.batch_size, task.seed, done - 1)
+            except ValueError as error:  # by which it refused nothing before training
+                raise PluginError(f"{sampler.component} {what}: {failure(error)}") from error
             generator = np.random.default_rng([task.seed, index, done - 1])
             rows = clip_rows(dataset, [dataset.training[i] for i in chosen], task.stream, clip, generator)
             batch = make_batch(dataset, task.stream, chosen, rows, model, task.lessons)
@@ -123,10 +126,9 @@ def _step(
     except Refusal as error:
         videos = [task.dataset.training[i] for i in chosen]
         raise RunError(f"stream {task.stream!r}, {error.of(videos)}") from error
-    loss = torch.stack(list(terms.values())).sum()
     optimizer.zero_grad(set_to_none=True)
     try:
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     except KeyboardInterrupt:
         raise

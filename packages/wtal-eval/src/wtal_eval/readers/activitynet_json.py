@@ -21,7 +21,6 @@ import numpy as np
 
 from .. import names
 from ..dataset import DetectionSet, GroundTruth, choose_subset, ground_truth_by_name, subset_notes
-from ..evaluation import counted, named
 from ..intervals import Detections, FloatArray, InputError
 from ..text import finite, read_bytes
 
@@ -49,7 +48,7 @@ class _Detection(msgspec.Struct, gc=False):
 
 class _Video(msgspec.Struct, gc=False):
     subset: str
-    annotations: list[_Annotation]
+    annotations: list[_Annotation] = []
 
 
 class _InSubset(msgspec.Struct, gc=False):
@@ -318,12 +317,8 @@ def _ground_truth(
 ) -> GroundTruth:
     """Ground truth from the name, the subset and the decoding of each video."""
     subsets = names.Spellings("subset", "subsets")
-    entries = [(name, None if of is None else subsets[of], decoded) for name, of, decoded in videos]
-    astray = [(name, decoded) for name, of, decoded in entries if of is None]
-    if subset is None:
-        for _, decoded in astray:
-            decoded()  # raises, as none of them says of which subset it is
-    sizes = Counter(of for _, of, _ in entries if of is not None)
+    entries = [(name, subsets[of or decoded().subset], decoded) for name, of, decoded in videos]
+    sizes = Counter(of for _, of, _ in entries)
     subset = choose_subset(sizes, subset, where)
     rows = {}
     for name, of, decoded in entries:
@@ -338,10 +333,7 @@ def _ground_truth(
             start = _numbers([segment.start for segment in segments], place)
             end = _numbers([segment.end for segment in segments], place)
             rows[name] = ([row.label for row in annotations], start, end)
-    notes = (*subset_notes(sizes, subset), *subsets.notes())
-    if astray:
-        notes += (f"{counted(len(astray), 'video')} of no subset left out: {named([name for name, _ in astray])}",)
-    return ground_truth_by_name(names.met(rows, where), notes)
+    return ground_truth_by_name(names.met(rows, where), (*subset_notes(sizes, subset), *subsets.notes()))
 
 
 def _detections(videos: Iterable[tuple[str, list[_Detection]]], where: str) -> DetectionSet:

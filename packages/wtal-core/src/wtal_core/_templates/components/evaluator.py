@@ -34,9 +34,16 @@ class PlaceholderClass:
         self.tiou_thresholds = np.array(tiou_thresholds, np.float64)
 
     def __call__(
-        self, ground_truth: Mapping[str, Any], detections: Mapping[str, Any], classes: Sequence[str]
+        self,
+        ground_truth: Mapping[str, Any],
+        detections: Mapping[str, Any],
+        classes: Sequence[str],
+        class_scores: Mapping[str, NDArray[np.float64]],
     ) -> Evaluation:
-        """Score detections (label, start, end, score) by video name; ground truth has every video of the subset."""
+        """Score detections (label, start, end, score) by video name; ground truth has every video of the subset.
+
+        The videos' class scores (C,) are there for a protocol that ranks whole videos; this one scores intervals alone.
+        """
         precision = np.array(
             [
                 [_average_precision(ground_truth, detections, label, threshold) for label in range(len(classes))]

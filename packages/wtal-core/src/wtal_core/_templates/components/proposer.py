@@ -1,8 +1,8 @@
-"""A proposer: it cuts activations into scored intervals. C classes, T snippets, N intervals, times in seconds."""
+"""A proposer: it cuts predictions into scored intervals. C classes, T snippets, N intervals, times in seconds."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,18 +32,17 @@ class PlaceholderClass:
             raise ValueError(f"level must be in [0, 1), got {level}")
         self.level = level
 
-    def __call__(
-        self,
-        activation: NDArray[np.float64],
-        class_scores: NDArray[np.float64],
-        edges: NDArray[np.float64],
-    ) -> Detections:
-        """Cut activation (C, T) with class scores (C,); snippet t lasts from edges[t] to edges[t + 1]."""
+    def __call__(self, prediction: Any, edges: NDArray[np.float64]) -> Detections:
+        """Cut the prediction's activation (C, T) and score with its class_scores (C,).
+
+        It also has attention (C, T), and intervals (label, start, end, score) in snippets if the decoder proposes its
+        own, else None. Snippet t lasts from edges[t] to edges[t + 1], seconds.
+        """
         found: list[tuple[int, float, float, float]] = []
-        for label, row in enumerate(activation):
+        for label, row in enumerate(prediction.activation):
             above = np.concatenate([[False], row > self.level, [False]])
             first, last = np.flatnonzero(np.diff(above.astype(np.int8))).reshape(-1, 2).T
             for i, j in zip(first, last, strict=True):
-                found.append((label, edges[i], edges[j], row[i:j].max() * class_scores[label]))
+                found.append((label, edges[i], edges[j], row[i:j].max() * prediction.class_scores[label]))
         labels, starts, ends, scores = np.array(found, np.float64).reshape(-1, 4).T
         return Detections(labels.astype(np.int64), starts, ends, scores)

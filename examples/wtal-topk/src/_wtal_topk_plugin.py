@@ -1,8 +1,0 @@
-"""Names the decoder for the wtal host; imported by the host alone."""
-
-from wtal_core import hookimpl
-
-
-@hookimpl
-def wtal_decoders() -> dict[str, str]:
-    return {"topk": "wtal_topk:TopK"}

@@ -1,0 +1,8 @@
+"""Names the decoder for the wtal host; imported by the host alone."""
+
+from wtal_core import hookimpl
+
+
+@hookimpl
+def wtal_decoders() -> dict[str, str]:
+    return {"untrimmednet": "wtal_untrimmednet:UntrimmedNet"}

@@ -1,0 +1,71 @@
+"""The components that ship with the host keep their contracts, as anybody's do: one result for each clause."""
+
+import importlib.util
+import json
+from functools import partial
+
+import h5py
+import numpy as np
+import pytest
+from wtal_core.registry import discover
+from wtal_core.testing import no_strange_plugins, parametrize_with_clauses
+
+
+def write_npy(path, features):
+    for (name, stream), array in features.items():
+        (path / stream).mkdir(parents=True, exist_ok=True)
+        np.save(path / stream / f"{name}.npy", array)
+
+
+def write_hdf5(path, features):
+    with h5py.File(path, "w") as file:
+        for (name, stream), array in features.items():
+            file[f"{name}/{stream}"] = array
+
+
+def write_activitynet(path, videos):
+    database = {
+        video.name: {
+            "subset": video.subset,
+            "duration": video.duration,
+            "annotations": [{"label": one.label, "segment": one.segment} for one in video.instances],
+        }
+        for video in videos
+    }
+    path.write_text(json.dumps({"database": database}))
+
+
+WRITERS = {"npy": write_npy, "hdf5": write_hdf5, "activitynet": write_activitynet}
+
+with no_strange_plugins("wtal-core"):
+    REGISTRY = discover()
+
+OPTIONS = [
+    ("clip", "segments", {"snippets": 3}),
+    ("clip", "uniform", {"snippets": 1}),
+    ("clip", "crop", {"snippets": 2}),
+    ("decoder", "attention-pooling", {"sparsity": 1.0}),
+    ("decoder", "attention-pooling", {"class_wise": True}),
+    ("decoder", "snippet-classifier", {"hidden": 3}),
+    ("decoder", "snippet-classifier", {"hidden": 3, "classification": 0.0}),
+    ("loss", "snippet-targets", {"weight": 0.25}),
+]
+
+
+def cases():
+    """A case for each clause of each component, as it is built without options and with some."""
+    plain = [(one.kind, one.name, {}) for one in REGISTRY.components]
+    for kind, name, options in [*plain, *OPTIONS]:
+        marks = []
+        if name == "tensorboard" and importlib.util.find_spec("tensorboard") is None:
+            marks = [pytest.mark.skip(reason="tensorboard is not installed")]
+        make = partial(REGISTRY.load(kind, name), **options)
+        written = "-".join(f"{key}={value}" for key, value in options.items())
+        for one in parametrize_with_clauses(kind, make, write=WRITERS.get(name)).args[1]:
+            named = "-".join(filter(None, [kind, name, written, one.id]))
+            yield pytest.param(*one.values, id=named, marks=marks)
+
+
+@pytest.mark.parametrize("clause", list(cases()))
+def test_a_builtin_component_keeps_its_contract(clause):
+    clause()
