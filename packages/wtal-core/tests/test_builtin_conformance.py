@@ -40,6 +40,7 @@ WRITERS = {"npy": write_npy, "hdf5": write_hdf5, "activitynet": write_activityne
 with no_strange_plugins("wtal-core"):
     REGISTRY = discover()
 
+POOLINGS = ("max", "top-k", "log-sum-exp", "linear-softmax", "aggregator")
 OPTIONS = [
     ("clip", "segments", {"snippets": 3}),
     ("clip", "uniform", {"snippets": 1}),
@@ -48,6 +49,21 @@ OPTIONS = [
     ("decoder", "attention-pooling", {"class_wise": True}),
     ("decoder", "snippet-classifier", {"hidden": 3}),
     ("decoder", "snippet-classifier", {"hidden": 3, "classification": 0.0}),
+    ("decoder", "snippet-classifier", {"hidden": 3, "context": 1.5, "snippet_seconds": 0.5, "layers": 2}),
+    ("decoder", "snippet-classifier", {"hidden": 3, "dropout": 0.5, "pooling": "top-k"}),
+    *(("decoder", "snippet-classifier", {"hidden": 3, "background": True, "pooling": pooling}) for pooling in POOLINGS),
+    ("decoder", "snippet-classifier", {"hidden": 3, "pooling": "log-sum-exp"}),
+    ("decoder", "snippet-classifier", {"hidden": 3, "pooling": "aggregator"}),
+    ("decoder", "snippet-classifier", {"hidden": 3, "background": True, "suppressed": True, "pooling": "top-k"}),
+    (
+        "decoder",
+        "snippet-classifier",
+        {"hidden": 3, "background": True, "suppressed": True, "context": 3.0, "snippet_seconds": 1.0, "dropout": 0.5},
+    ),
+    ("loss", "label-set", {"weight": 0.5}),
+    ("loss", "smoothness", {"weight": 2.0}),
+    ("loss", "background", {"weight": 2.0}),
+    ("teacher", "label-set", {"smoothing": 3.0, "sharpening": 2.0}),
     ("loss", "snippet-targets", {"weight": 0.25}),
 ]
 

@@ -206,8 +206,11 @@ def training_problems(dataset: Dataset, experiment: config.Experiment, registry:
     for settings in stages:
         where = "" if len(experiment.stages) == 1 else f"stages[{settings.number}]: "
         stream = dataset.streams[0]
-        # Not any width: a decoder may be particular about it.
-        model = build_model(settings, registry, dataset.dimensions(stream))
+        try:  # not any width or time: a decoder may be particular about them
+            model = build_model(settings, registry, dataset.dimensions(stream))
+        except PluginError as error:
+            problems.append(PluginError(f"{where}{error}"))
+            continue
         clip = registry.build("clip", settings.training.clip)
         reading = registry.build("clip", settings.localization.clip)
         for key, one in (("training.clip", clip), ("localization.clip", reading)):

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from wtal_core.contracts import Batch, Decoding, Detections, FloatArray, Prediction, TrainingVideo
 
@@ -24,11 +25,13 @@ def label_set(logits: Tensor, background: Tensor, labels: Tensor, seen: Tensor) 
         labels: (B, C), multi-hot.
         seen: (B, T) bool.
     """
+    forbidden = torch.cat([labels <= 0, torch.zeros_like(labels[:, :1], dtype=torch.bool)], 1).unsqueeze(1)
     everything = torch.cat([logits, background.unsqueeze(2)], 2)
-    allowed = torch.cat([labels > 0, torch.ones_like(labels[:, :1], dtype=torch.bool)], 1).unsqueeze(1)
-    lowest = torch.finfo(logits.dtype).min
-    penalty = everything.logsumexp(2) - everything.masked_fill(~allowed, lowest).logsumexp(2)
-    return (penalty * seen).sum() / seen.sum().clamp(min=1)
+    lowest = torch.finfo(logits.dtype).min / 2
+    outside = everything.masked_fill(~forbidden, lowest).logsumexp(2)
+    within = everything.masked_fill(forbidden, lowest).logsumexp(2)
+    # -log(within / (within + outside)), which is exactly 0 where every class is allowed.
+    return (F.softplus(outside - within) * seen).sum() / seen.sum().clamp(min=1)
 
 
 class LabelSet:
@@ -44,7 +47,7 @@ class LabelSet:
     needs = ("snippet_logits", "background_logits")
 
     def __init__(self, *, weight: float = 1.0) -> None:
-        if not weight >= 0:
+        if not 0 <= weight < float("inf"):
             raise ValueError(f"weight must be 0 or more, got {weight}")
         self.weight = weight
 
@@ -53,14 +56,14 @@ class LabelSet:
         logits, background = decoding.snippet_logits, decoding.background_logits
         assert logits is not None  # `needs` says so
         assert background is not None
-        seen = torch.ones_like(background, dtype=torch.bool) if batch.mask is None else batch.mask
-        return {"label_set": self.weight * label_set(logits, background, batch.targets.labels, seen)}
+        return {"label_set": self.weight * label_set(logits, background, batch.targets.labels, batch.rows >= 0)}
 
 
 class LabelSetTeacher:
     """The stage before's probabilities of each snippet, restricted to the video's labels and the background, smoothed.
 
-    What it says is soft: a label that no snippet shows best still has its small share everywhere, and keeps it.
+    What it says is soft, and nothing is added for a label that no snippet shows best: it keeps the small share that it
+    has, and is not taught where it has none. The video's label itself, in the decoder's own loss, holds on to it.
 
     Args:
         smoothing: the width of a moving mean over time, in seconds; 0 for none.
@@ -88,23 +91,29 @@ class LabelSetTeacher:
         """Targets (C, T) of a video whose snippets lie between the edges (T + 1,), in seconds."""
         if prediction is None:
             raise ValueError("it teaches what the stage before has learnt, and there is none")
-        activation = np.minimum(prediction.activation, 1)
-        background = np.clip(1 - activation.sum(0), 0, 1)
-        shares = np.vstack([activation * video.labels[:, None], background]) ** self.sharpening
-        total = shares.sum(0)
-        shares = np.divide(shares, total, out=np.zeros_like(shares), where=total > 0)
-        width = 0 if len(edges) < 2 else round(self.smoothing / np.diff(edges).mean())
-        smooth: FloatArray = _moving_mean(shares[:-1], width)
-        return np.clip(smooth, 0, 1)
+        shares = restricted(prediction.activation, video.labels, self.sharpening)
+        return moving_mean(shares, round(self.smoothing / np.diff(edges).mean()))
 
 
-def _moving_mean(rows: FloatArray, width: int) -> FloatArray:
+def restricted(activation: FloatArray, labels: FloatArray, sharpening: float = 1.0) -> FloatArray:
+    """Shares (C, T) of activation (C, T) that labels (C,) allow; the background has what they leave of 1.
+
+    Where the activation leaves nothing to labels and background, all is background.
+    """
+    activation = np.minimum(activation, 1)
+    background = np.clip(1 - activation.sum(0), 0, 1)
+    shares = np.vstack([activation * labels[:, None], background])
+    highest = shares.max(0)  # first, because a power of small numbers is 0
+    shares = np.divide(shares, highest, out=np.zeros_like(shares), where=highest > 0) ** sharpening
+    return shares[:-1] / np.maximum(shares.sum(0), 1)
+
+
+def moving_mean(rows: FloatArray, width: int) -> FloatArray:
     """The mean over a centred window of `width` columns, made odd; fewer at the ends."""
-    reach = max(width - 1, 0) // 2 + (width > 1 and width % 2 == 0)
+    reach, T = width // 2, rows.shape[1]
     if reach == 0:
         return rows
-    T = rows.shape[1]
     sums = np.concatenate([np.zeros((len(rows), 1)), rows.cumsum(1)], 1)
     first, last = np.maximum(np.arange(T) - reach, 0), np.minimum(np.arange(T) + reach + 1, T)
-    means: FloatArray = (sums[:, last] - sums[:, first]) / (last - first)
-    return means
+    # Of shares; a difference of sums may round beyond them.
+    return np.clip((sums[:, last] - sums[:, first]) / (last - first), 0, 1)
