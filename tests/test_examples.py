@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from wtal_core import cli, config
-from wtal_core.check import component_problems
+from wtal_core.check import component_problems, examine
+from wtal_core.demo import write_demo
 from wtal_core.registry import discover
 from wtal_core.sweep import combinations
 
@@ -24,7 +25,7 @@ def test_example_is_valid(path):
 
 def test_there_are_examples():
     papers = {f"{paper}-{data}" for paper in ("maan", "star") for data in ("thumos14", "activitynet13")}
-    assert papers | {"star-literal-thumos14", "star-demo"} <= {path.stem for path in EXAMPLES}
+    assert papers | {"star-literal-thumos14", "star-demo", "recommended"} <= {path.stem for path in EXAMPLES}
 
 
 def test_the_demo_example_is_the_row_of_the_demo():
@@ -35,6 +36,21 @@ def test_the_demo_example_is_the_row_of_the_demo():
     for key in ("annotations", "features"):
         assert example["data"].pop(key) == f"../my-demo/{demo['data'].pop(key)}"
     assert example == demo
+
+
+def test_the_recommended_experiment_runs_on_the_demo_as_its_head_says(tmp_path):
+    write_demo(tmp_path / "my-demo")
+    path = tmp_path / "examples" / "recommended.toml"
+    path.parent.mkdir()
+    text = (FOLDER / path.name).read_text(encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
+    command = re.search(r"wtal run .*?\n\n", text, re.DOTALL)[0].replace("\n#", "").replace("\\", "")
+    words = shlex.split(command)
+    assert words[:3] == ["wtal", "run", "examples/recommended.toml"]
+    settings = [value for option, value in itertools.pairwise(words) if option == "--set"]
+    found, problems = examine(config.load(path, settings), scored=True)
+    assert problems == []
+    assert found.dataset.dimensions(found.dataset.streams[0]).snippet_seconds == pytest.approx(0.5)
 
 
 COMMANDS = [command.callback for command in cli.app.registered_commands]

@@ -56,3 +56,73 @@ def snippet_targets(logits, background, targets):
                     -sum(s * math.log(e / sum(exponentials)) for s, e in zip(shares, exponentials, strict=True))
                 )
     return sum(terms) / len(terms) if terms else 0.0
+
+
+def snippet_probabilities(logits, background):
+    """Of each snippet of one video (T, C), and with a background (T,) that competes, its own as the last."""
+    rows = []
+    for t, row in enumerate(logits):
+        if background is None:
+            rows.append([1 / (1 + math.exp(-logit)) for logit in row])
+        else:
+            exponentials = [math.exp(logit) for logit in [*row, background[t]]]
+            rows.append([e / sum(exponentials) for e in exponentials])
+    return rows
+
+
+def pooled_probability(probabilities, pooling, fractions=()):
+    """One class's probability in a video, of its probabilities in the snippets that are seen."""
+    p = sorted(probabilities, reverse=True)
+    if pooling == "max":
+        return p[0]
+    if pooling == "top-k":
+        counts = [max(1, math.ceil(round(fraction * len(p), 6))) for fraction in fractions]
+        return sum(sum(p[:k]) / k for k in counts) / len(counts)
+    if pooling == "linear-softmax":
+        return sum(value**2 for value in p) / sum(p)
+    odds = sum(value / (1 - value) for value in p) / len(p)  # log-mean-exp of the log-odds, as a probability
+    return odds / (1 + odds)
+
+
+def label_set(logits, background, labels, seen):
+    """Mean over visible snippets of -log of what a video's labels and the background have (`builtin.label_set`)."""
+    terms = []
+    for of_video, rest, allowed, shown in zip(logits, background, labels, seen, strict=True):
+        for row, visible in zip(snippet_probabilities(of_video, rest), shown, strict=True):
+            if visible:
+                terms.append(-math.log(row[-1] + sum(p for p, y in zip(row[:-1], allowed, strict=True) if y)))
+    return sum(terms) / len(terms)
+
+
+def taught_by_label_set(activation, labels, sharpening, width):
+    """Targets (C, T) of the teacher `label-set` of activation (C, T)."""
+    C, T = len(labels), len(activation[0])
+    shares = []
+    for t in range(T):
+        column = [activation[c][t] for c in range(C)]
+        kept = [p * y for p, y in zip(column, labels, strict=True)] + [max(0, 1 - sum(column))]
+        raised = [p**sharpening for p in kept]
+        shares.append([p / sum(raised) if sum(raised) else 0 for p in raised[:-1]])
+    reach = width // 2
+    window = [shares[max(0, t - reach) : t + reach + 1] for t in range(T)]
+    return [[sum(row[c] for row in rows) / len(rows) for rows in window] for c in range(C)]
+
+
+def smoothness(logits, background, rows):
+    """Mean change of probabilities between snippets that are neighbours in their video."""
+    changes = []
+    for b, of_video in enumerate(logits):
+        p = snippet_probabilities(of_video, None if background is None else background[b])
+        for t in range(len(p) - 1):
+            if rows[b][t] >= 0 and rows[b][t + 1] == rows[b][t] + 1:
+                changes += [abs(after - before) for before, after in zip(p[t], p[t + 1], strict=True)]
+    return sum(changes) / len(changes) if changes else 0.0
+
+
+def background_guide(logits, background, attention, rows):
+    """Mean of |1 - attention - background| over visible snippets."""
+    terms = []
+    for b, of_video in enumerate(logits):
+        p = snippet_probabilities(of_video, background[b])
+        terms += [abs(1 - attention[b][0][t] - p[t][-1]) for t in range(len(p)) if rows[b][t] >= 0]
+    return sum(terms) / len(terms) if terms else 0.0

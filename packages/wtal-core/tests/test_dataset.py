@@ -687,3 +687,20 @@ def test_validation_adds_what_only_reading_every_value_shows(fakes, wtal, tiny, 
         "video 'v1', stream 'flow': nan at snippet 2, feature 1 of FOLDER/features; "
         "extract this video's features again or list it in data.exclude",
     ]
+
+
+@pytest.mark.parametrize(
+    ("grid", "duration", "seconds"),
+    [
+        ("{ frames_per_second = 10, stride = 2 }", 2.0, 0.2),
+        ("{ frames_per_second = 10, stride = 2, window = 5 }", 2.3, 0.2),  # whatever the durations
+        ("'duration'", 2.0, 0.2),
+        ("'duration'", 2.15, 0.2),  # v0's snippets are a little longer
+        ("'duration'", 2.3, None),
+        ("'duration'", 1.7, None),
+    ],
+)
+def test_the_time_of_a_snippet_is_known_where_videos_agree(opened, folder, grid, duration, seconds):
+    video(folder, "v0", duration=duration)
+    found = opened(f"data.grid={grid}").dimensions("rgb").snippet_seconds
+    assert found == (None if seconds is None else pytest.approx(seconds, rel=1e-9))

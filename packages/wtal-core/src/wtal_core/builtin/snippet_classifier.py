@@ -207,7 +207,7 @@ def pool_snippets(
         pooling: as of `SnippetClassifier`.
         fractions: of `top-k`; 0 is one snippet, which is `max`.
     """
-    there, lengths = seen.unsqueeze(2), seen.sum(1, keepdim=True)
+    there, lengths = seen.unsqueeze(2), seen.sum(1, keepdim=True).to(snippets.present.dtype)
     present, absent = snippets.present.masked_fill(~there, NEVER), snippets.absent.masked_fill(~there, 0)
     if pooling == "linear-softmax":
         total = present.logsumexp(1)
@@ -216,7 +216,7 @@ def pool_snippets(
         odds = (present - absent).logsumexp(1) - lengths.clamp(min=1).log()
         return LogProbabilities(F.logsigmoid(odds), F.logsigmoid(-odds))
     order = present.argsort(dim=1, descending=True)
-    weights = _rank_weights(lengths, seen.shape[1], fractions).to(present.dtype).log().unsqueeze(2)
+    weights = _rank_weights(lengths, seen.shape[1], fractions).log().unsqueeze(2)
     return LogProbabilities(*((part.gather(1, order) + weights).logsumexp(1) for part in (present, absent)))
 
 
