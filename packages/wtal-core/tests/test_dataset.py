@@ -693,7 +693,7 @@ def test_validation_adds_what_only_reading_every_value_shows(fakes, wtal, tiny, 
     ("grid", "duration", "seconds"),
     [
         ("{ frames_per_second = 10, stride = 2 }", 2.0, 0.2),
-        ("{ frames_per_second = 10, stride = 2, window = 5 }", 2.3, 0.2),  # whatever the durations
+        ("{ frames_per_second = 10, stride = 2, window = 3 }", 2.2, 0.2),  # whatever the durations
         ("'duration'", 2.0, 0.2),
         ("'duration'", 2.15, 0.2),  # v0's snippets are a little longer
         ("'duration'", 2.3, None),

@@ -36,7 +36,9 @@ class Decoder(Protocol):
     """Turns one stream's features into a decoding, as an `nn.Module`.
 
     Built as `cls(feature_dim=D, num_classes=C, aggregator=..., **options)`. An aggregator that it calls is a submodule,
-    so that it is trained, moved and saved with the decoder. It may also have
+    so that it is trained, moved and saved with the decoder. One whose signature has `snippet_seconds` is given the time
+    from one snippet to the next in seconds, or None where the training videos differ by more than a tenth. It may also
+    have
 
     - `context`, how many snippets it looks to each side (0 if it does not say): more than 0 needs clips whose
       neighbours are neighbours in time;
