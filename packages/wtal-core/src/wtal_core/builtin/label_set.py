@@ -105,7 +105,8 @@ def restricted(activation: FloatArray, labels: FloatArray, sharpening: float = 1
     shares = np.vstack([activation * labels[:, None], background])
     highest = shares.max(0)  # first, because a power of small numbers is 0
     shares = np.divide(shares, highest, out=np.zeros_like(shares), where=highest > 0) ** sharpening
-    return shares[:-1] / np.maximum(shares.sum(0), 1)
+    allowed: FloatArray = shares[:-1] / np.maximum(shares.sum(0), 1)
+    return allowed
 
 
 def moving_mean(rows: FloatArray, width: int) -> FloatArray:
@@ -116,4 +117,5 @@ def moving_mean(rows: FloatArray, width: int) -> FloatArray:
     sums = np.concatenate([np.zeros((len(rows), 1)), rows.cumsum(1)], 1)
     first, last = np.maximum(np.arange(T) - reach, 0), np.minimum(np.arange(T) + reach + 1, T)
     # Of shares; a difference of sums may round beyond them.
-    return np.clip((sums[:, last] - sums[:, first]) / (last - first), 0, 1)
+    means: FloatArray = np.clip((sums[:, last] - sums[:, first]) / (last - first), 0, 1)
+    return means
