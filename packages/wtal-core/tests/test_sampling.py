@@ -5,7 +5,7 @@ import pytest
 import torch
 from wtal_core import config
 from wtal_core.builtin.epochs import Epochs
-from wtal_core.data.dataset import Moments, examine
+from wtal_core.data.dataset import Dimensions, Moments, examine
 from wtal_core.model import build_model
 from wtal_core.registry import discover
 from wtal_core.seeds import seed_of, seeded
@@ -104,7 +104,7 @@ def test_counts_are_given_only_if_the_experiment_says_so(counts):
 
 
 def batch_of(dataset, rows, lessons=None, moments=None):
-    model = build_model(config.stages(EXPERIMENT)[0], discover(), 4, 2, moments)
+    model = build_model(config.stages(EXPERIMENT)[0], discover(), Dimensions(4, 2), moments)
     return model, make_batch(dataset, "rgb", np.array([4, 1]), np.array(rows), model, lessons)
 
 

@@ -119,7 +119,7 @@ def train(tiny, registry, tmp_path):
         moments = survey(dataset).statistics["rgb"]
         loop.train(task, moments, lambda *line: metrics.append(Metric(*line)), lambda _: pytest.fail("no predecessor"))
         with torch.random.fork_rng(devices=()):
-            model = build_model(stage, registry, dataset.feature_dims["rgb"], len(dataset.classes))
+            model = build_model(stage, registry, dataset.dimensions("rgb"))
         load_checkpoint(path, model, dataset.classes)
         return model.eval(), metrics
 
