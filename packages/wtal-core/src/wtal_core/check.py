@@ -236,6 +236,7 @@ def training_problems(dataset: Dataset, experiment: config.Experiment, registry:
     problems: list[WtalError] = []
     labels = (dataset.targets(dataset.training) > 0).astype(np.float64)
     stages = config.stages(experiment)
+    before = None
     for settings in stages:
         where = "" if len(experiment.stages) == 1 else f"stages[{settings.number}]: "
         stream = dataset.streams[0]
@@ -252,7 +253,8 @@ def training_problems(dataset: Dataset, experiment: config.Experiment, registry:
                     )
                 )
         problems += _prefixed(where, _even_problems(reading, dataset))
-        problems += _prefixed(where, _frozen_problems(model, settings))
+        problems += _prefixed(where, _frozen_problems(model, settings, before))
+        before = model
         problems += _prefixed(where, _state_problems(model))
         problems += _prefixed(where, _target_problems(model, dataset))
         problems += _prefixed(where, _sampler_problems(settings, labels, registry))
@@ -267,7 +269,9 @@ def _prefixed(where: str, problems: Iterator[WtalError]) -> Iterator[WtalError]:
         yield type(problem)(f"{where}{problem}") if where else problem
 
 
-def _frozen_problems(model: StreamModel, settings: config.StageSettings) -> Iterator[WtalError]:
+def _frozen_problems(
+    model: StreamModel, settings: config.StageSettings, before: StreamModel | None
+) -> Iterator[WtalError]:
     names = [name for name, _ in model.decoder.named_parameters()]
     frozen = tuple(settings.stage.frozen)
     for prefix in frozen:
@@ -275,12 +279,29 @@ def _frozen_problems(model: StreamModel, settings: config.StageSettings) -> Iter
             yield ConfigError(f"`frozen`: no parameter's name begins with {prefix!r}; there are {', '.join(names)}")
     learnt = [name for name, parameter in model.decoder.named_parameters() if parameter.requires_grad]
     if list(model.learnt.parameters()) or any(not name.startswith(frozen) for name in learnt):
+        if before is not None and settings.stage.start == "continue":
+            yield from _lost_problems(model, frozen, before)
         return
     yield (
         ConfigError("`frozen` leaves nothing to train")
         if learnt
         else PluginError(f"{model.decode.component} has no parameter to train")
     )
+
+
+def _lost_problems(model: StreamModel, frozen: tuple[str, ...], before: StreamModel) -> Iterator[WtalError]:
+    """A parameter that is to stay as the stage before left it, and that the stage before does not have."""
+    shapes = {name: getattr(tensor, "shape", None) for name, tensor in before.decoder.state_dict().items()}
+    lost = [
+        (name, tuple(parameter.shape))
+        for name, parameter in model.decoder.named_parameters()
+        if name.startswith(frozen) and shapes.get(name) != parameter.shape
+    ]
+    for name, shape in lost[:1]:
+        yield ConfigError(
+            f"`frozen`: the stage before has no parameter {name!r} of shape {shape} to take over, and nothing else "
+            "would move it from where it was drawn"
+        )
 
 
 def _state_problems(model: StreamModel) -> Iterator[WtalError]:
