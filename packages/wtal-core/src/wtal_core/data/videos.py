@@ -42,12 +42,11 @@ def read_videos(
     for given in names:
         name = normal(given)
         if name in spelt:
-            problems.append(
-                DataError(
-                    f"{path}: videos {spelt[name]!a} and {given!a} have the same name, for names are compared in "
-                    "Unicode's form NFC and without white space around them; rename or remove one"
-                )
-            )
+            told = f"videos {spelt[name]!a} and {given!a} have the same name, for names are compared in Unicode's form "
+            told += "NFC and without white space around them; rename or remove one"
+            if given == spelt[name]:
+                told = f"video {given!r} comes twice; remove one"
+            problems.append(DataError(f"{path}: {told}"))
             continue
         spelt[name] = given
         if name in excluded:

@@ -129,8 +129,11 @@ def _step(
         videos = [task.dataset.training[i] for i in chosen]
         raise RunError(f"stream {task.stream!r}, {error.of(videos)}") from error
     optimizer.zero_grad(set_to_none=True)
+    loss = torch.stack(list(terms.values())).sum()
+    if not loss.requires_grad:  # zero, as where no loss has anything to say of these videos
+        return terms
     try:
-        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     except KeyboardInterrupt:
         raise
