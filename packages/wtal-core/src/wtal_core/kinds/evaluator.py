@@ -12,7 +12,7 @@ from wtal_core import answers, binding
 from wtal_core.answers import require
 from wtal_core.contracts import Detections, FloatArray, IntArray, Segments
 from wtal_core.kinds.suppressor import Found
-from wtal_core.testing.trial import Example, Trial, clause, repeats
+from wtal_core.testing.trial import Example, Trial, clause, repeats, untouched
 
 
 class Evaluation(Protocol):
@@ -176,10 +176,7 @@ def _form(trial: Trial, **given: Any) -> None:
     verdict(trial.call(trial.build(), **given), given["ground_truth"], len(given["classes"]))
 
 
-@promise("its arguments stay as they are")
-def _untouched(trial: Trial, **given: Any) -> None:
-    trial.call(trial.build(), **given)
-    trial.unchanged(**given)
+promise("its arguments stay as they are")(untouched)
 
 
 @promise("mean_ap is the mean of average_precision over the classes that have instances")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from wtal_core import answers, binding, contracts
 from wtal_core.answers import require
 from wtal_core.contracts import FloatArray, IntArray
-from wtal_core.testing.trial import Example, Trial, clause, repeats
+from wtal_core.testing.trial import Example, Trial, clause, repeats, untouched
 
 
 class Suppressor(Protocol):
@@ -83,10 +83,7 @@ def _form(trial: Trial, detections: Found) -> None:
     kept(trial.call(trial.build(), detections=detections), detections)
 
 
-@suppressing("its argument stays as it is")
-def _untouched(trial: Trial, detections: Found) -> None:
-    trial.call(trial.build(), detections=detections)
-    trial.unchanged(detections=detections)
+suppressing("its argument stays as it is")(untouched)
 
 
 @suppressing("the same detections give the same answer")

@@ -13,7 +13,7 @@ from wtal_core.contracts import Detections, FloatArray, Prediction, TrainingVide
 from wtal_core.discovery import Component
 from wtal_core.kinds.evaluator import Instances
 from wtal_core.kinds.suppressor import Found
-from wtal_core.testing.trial import Example, Trial, clause, repeats
+from wtal_core.testing.trial import Example, Trial, clause, repeats, untouched
 
 
 class Teacher(Protocol):
@@ -92,10 +92,7 @@ def _form(trial: Trial, **given: Any) -> None:
     targets(trial.call(trial.build(), **given), len(given["video"].labels), len(given["edges"]) - 1)
 
 
-@promise("its arguments stay as they are")
-def _untouched(trial: Trial, **given: Any) -> None:
-    trial.call(trial.build(), **given)
-    trial.unchanged(**given)
+promise("its arguments stay as they are")(untouched)
 
 
 @promise("the same arguments give the same targets")

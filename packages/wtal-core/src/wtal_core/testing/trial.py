@@ -182,6 +182,12 @@ def check_clause(
 # What the clauses of several kinds require
 
 
+def untouched(trial: Trial, **given: Any) -> None:
+    """Require that a call of the component leaves its arguments as they are."""
+    trial.call(trial.build(), **given)
+    trial.unchanged(**given)
+
+
 def draws_in_training_alone(build: Callable[[], nn.Module], answer: Callable[[nn.Module], list[Tensor]]) -> None:
     """Require that evaluation leaves torch's generator alone, and that training draws from nothing else."""
     for training in (False, True):
