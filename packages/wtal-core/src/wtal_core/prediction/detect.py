@@ -32,7 +32,7 @@ def localize(
     settings: config.Localization,
     registry: Registry,
 ) -> Localized:
-    """Fuse the streams of each video, propose intervals, clip them to the video, suppress repetitions; without a model.
+    """Fuse the streams of each video, propose intervals, cut them to the video, suppress repetitions; without a model.
 
     Raises:
         PluginError: a component fails on a video, or what it answers breaks its contract.
@@ -46,7 +46,7 @@ def localize(
         try:
             with during(f"fails on video {video.name!r}"):
                 proposals = [propose(prediction, edges) for prediction in fused]
-                detections[video.name] = best_first(suppress(clip(join(proposals), video.duration)))
+                detections[video.name] = best_first(suppress(cut(join(proposals), video.duration)))
         except ValueError as error:  # what the proposer has against the prediction
             raise PluginError(f"video {video.name!r}: {one_line(error)}") from error
         scores[video.name] = fused[0].class_scores
@@ -58,7 +58,7 @@ def join(several: Sequence[Detections]) -> VideoDetections:
     return VideoDetections(*map(np.concatenate, zip(*map(parts, several), strict=True)))
 
 
-def clip(detections: VideoDetections, duration: float | None) -> VideoDetections:
+def cut(detections: VideoDetections, duration: float | None) -> VideoDetections:
     """Cut intervals to the video, which the outer snippets may overrun; drop those that lie outside it."""
     last = np.inf if duration is None else duration
     kept = take(detections, (detections.start < last) & (detections.end > 0))
