@@ -10,7 +10,8 @@ from wtal_core import config
 from wtal_core.data.dataset import Dataset, open_reader
 from wtal_core.data.videos import read_videos, select_subset
 from wtal_core.errors import WtalError
-from wtal_core.prediction.detect import Localized, VideoDetections
+from wtal_core.kinds.suppressor import VideoDetections
+from wtal_core.prediction.detect import Localized
 from wtal_core.prediction.score import score
 from wtal_core.registry import discover
 

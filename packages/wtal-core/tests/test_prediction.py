@@ -12,7 +12,8 @@ from wtal_core import config
 from wtal_core.contracts import Assemblies, Intervals
 from wtal_core.data.timeline import snippet_edges
 from wtal_core.errors import PluginError
-from wtal_core.prediction.detect import VideoDetections, localize
+from wtal_core.kinds.suppressor import VideoDetections
+from wtal_core.prediction.detect import localize
 from wtal_core.prediction.fuse import fuse, mean
 from wtal_core.prediction.predict import StreamPrediction, average, require_even
 from wtal_core.prediction.store import load_predictions, save_predictions

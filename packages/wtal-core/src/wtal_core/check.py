@@ -22,11 +22,9 @@ from wtal_core.contracts import Batch, FloatArray, Targets
 from wtal_core.data import dataset as data
 from wtal_core.data.dataset import Dataset
 from wtal_core.errors import ConfigError, DataError, PluginError, Problems, WtalError, one_line
-from wtal_core.kinds import KINDS
 from wtal_core.kinds import loss as losses
 from wtal_core.kinds.decoder import Refusal
 from wtal_core.model import StreamModel, build_model, torch_device
-from wtal_core.options import option_problem, options_of
 from wtal_core.prediction.predict import require_even
 from wtal_core.registry import Registry, discover
 from wtal_core.training.batches import targets_of
@@ -145,11 +143,7 @@ def _other_problems(experiment: config.Experiment, registry: Registry, num_class
         yield from _tried(registry, "evaluator", choice, num_classes)
     for tracker in experiment.trackers:  # building one writes files
         try:
-            name = config.name_of(tracker)
-            target = registry.load("tracker", name)
-            options = {} if isinstance(tracker, str) else {k: v for k, v in tracker.items() if k != "name"}
-            if problem := option_problem(options_of(target, KINDS["tracker"].given), options):
-                yield PluginError(f"{registry.find('tracker', name)} {problem}")
+            registry.chosen("tracker", tracker)
         except WtalError as error:
             yield error
 

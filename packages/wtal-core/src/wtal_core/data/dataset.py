@@ -18,16 +18,9 @@ from wtal_core.data.names import nearly, normal
 from wtal_core.data.timeline import misfit, snippet_edges
 from wtal_core.data.videos import read_videos, select_subset
 from wtal_core.errors import DataError, PluginError, Problems, WtalError, abridged, did_you_mean, one_line
+from wtal_core.kinds.evaluator import Instances
 from wtal_core.kinds.feature_reader import Bound as Store
 from wtal_core.registry import Registry
-
-
-class Instances(NamedTuple):
-    """The annotated intervals of one video (`contracts.Segments`)."""
-
-    label: IntArray  # (N,) class index, or -1 where it is ambiguous
-    start: FloatArray  # (N,) seconds
-    end: FloatArray  # (N,) seconds
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from wtal_core import config
 from wtal_core.binding import during
-from wtal_core.contracts import Batch, FloatArray
+from wtal_core.contracts import Batch, FloatArray, IntArray
 from wtal_core.data.dataset import Dataset, Moments
 from wtal_core.errors import PluginError, RunError, failure
 from wtal_core.kinds.decoder import Refusal
@@ -120,7 +120,7 @@ def _begin(
 
 
 def _step(
-    model: StreamModel, optimizer: torch.optim.Optimizer, batch: Batch, task: Task, chosen: FloatArray, done: int
+    model: StreamModel, optimizer: torch.optim.Optimizer, batch: Batch, task: Task, chosen: IntArray, done: int
 ) -> dict[str, Tensor]:
     """One step down the sum of all loss terms."""
     try:
