@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 from wtal_core import config, run
-from wtal_core.check import Opened, opened
+from wtal_core.check import Opened, opened, sizes_of
 from wtal_core.contracts import Video
 from wtal_core.data.dataset import Dataset
 from wtal_core.demo import METHODS, write_demo
@@ -115,7 +115,7 @@ def search(method: str, demo: Path, runs: Path) -> None:
     for number, trained in enumerate(trainings):
         experiment = config.configure(base, trained)
         registry, dataset = opened(experiment)
-        points = experiments_of(wanted.localization, experiment, registry)
+        points = experiments_of(wanted.localization, experiment, registry, sizes_of(dataset))
         for fold in FOLDS:
             part = without(dataset, fold)
             started = run.create(runs / f"{method}-{number}-{fold[0]}", experiment, Opened(registry, part))

@@ -10,7 +10,8 @@ from wtal_core import config
 from wtal_core.data.dataset import Dataset, open_reader
 from wtal_core.data.videos import read_videos, select_subset
 from wtal_core.errors import WtalError
-from wtal_core.prediction.detect import Localized, VideoDetections
+from wtal_core.kinds.suppressor import VideoDetections
+from wtal_core.prediction.detect import Localized
 from wtal_core.prediction.score import score
 from wtal_core.registry import discover
 
@@ -159,19 +160,11 @@ FILES = {
     "only subset in other letters": ({"v": entry(subset="TEST")}, {"v": JUMP}),
     "two subsets in other letters": ({"v": entry(subset="TEST"), "w": entry(subset="Test")}, REFUSED),
     "subset with spaces": (odd(subset=" test "), PLAIN),
+    "no annotations": ({"v": {"subset": "test"}, "w": entry(one("run", 3, 4))}, {"v": []} | W),
+    "a number for a subset": (odd(subset=3), REFUSED),
+    "no subset": ({"v": {"annotations": [one()]}, "w": entry(one("run", 3, 4))}, REFUSED),
+    "a list for a video": ({"v": [], "w": entry(one("run", 3, 4))}, REFUSED),
     "subset that is not there": ({"v": entry(subset="training")}, REFUSED),
-}
-
-
-#: Where they differ on purpose: content, what the runner makes of it, what the evaluator. The runner looks at the whole
-#: file, because a malformed entry may be one to train on. The evaluator looks at the subset that it scores alone, takes
-#: its name to the letter, and does not guess that a video without the key `annotations` has none.
-DIFFERENT = {
-    "no annotations": ({"v": {"subset": "test"}, "w": entry(one("run", 3, 4))}, {"v": []} | W, REFUSED),
-    "a number for a subset": (odd(subset=3), REFUSED, W),
-    "no subset": ({"v": {"annotations": [one()]}, "w": entry(one("run", 3, 4))}, REFUSED, W),
-    "a list for a video": ({"v": [], "w": entry(one("run", 3, 4))}, REFUSED, W),
-    "only subset in other letters": ({"v": entry(subset="TEST")}, {"v": JUMP}, REFUSED),
 }
 
 
@@ -192,13 +185,6 @@ def write(tmp_path):
 def test_an_odd_file_is_read_alike(write, read, content, expected):
     answer = read(write(content), "test")
     assert answer == expected
-
-
-@pytest.mark.parametrize(("content", "by_core", "by_eval"), DIFFERENT.values(), ids=DIFFERENT.keys())
-def test_an_odd_file_that_is_read_differently_on_purpose(write, content, by_core, by_eval):
-    path = write(content)
-    assert read_by_core(path, "test") == by_core
-    assert read_by_eval(path, "test") == by_eval
 
 
 #: What the runner refuses, because a recording has no such time and features have none there either. The evaluator

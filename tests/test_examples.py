@@ -15,10 +15,10 @@ from wtal_core.registry import discover
 from wtal_core.sweep import combinations
 
 FOLDER = Path(__file__).parents[1] / "examples"
-EXAMPLES = sorted([*FOLDER.glob("*.toml"), *FOLDER.glob("*/*-*.toml")])
+EXAMPLES = sorted({*FOLDER.glob("*.toml"), *FOLDER.glob("*/*.toml")} - {*FOLDER.glob("*/pyproject.toml")})
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(FOLDER)))
 def test_example_is_valid(path):
     assert list(component_problems(config.load(path), discover())) == []
 

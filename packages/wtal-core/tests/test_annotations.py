@@ -324,6 +324,16 @@ def test_a_third_partys_names_follow_the_same_rules(listed, tmp_path):
     ]
 
 
+def test_a_third_party_s_name_that_comes_twice(listed, tmp_path):
+    class Twice(Lines):
+        def names(self):
+            return [*self.lines, "v"]
+
+    with pytest.raises(Problems) as error:
+        listed("v:t:jump", reader=Twice)
+    assert str(error.value) == f"{tmp_path}/list: video 'v' comes twice; remove one"
+
+
 def test_what_is_excluded_is_not_read(tmp_path):
     (tmp_path / "list").write_text(f"{NFD} :!\nv:t:jump\nw:!")
     with tmp_plugin("annotation reader", "lines", Lines):

@@ -72,10 +72,9 @@ def cases():
     """A case for each clause of each component, as it is built without options and with some."""
     plain = [(one.kind, one.name, {}) for one in REGISTRY.components]
     for kind, name, options in [*plain, *OPTIONS]:
-        marks = []
-        if name == "tensorboard" and importlib.util.find_spec("tensorboard") is None:
-            marks = [pytest.mark.skip(reason="tensorboard is not installed")]
-        make = partial(REGISTRY.load(kind, name), **options)
+        missing = name == "tensorboard" and importlib.util.find_spec("tensorboard") is None
+        marks = [pytest.mark.skip(reason="tensorboard is not installed")] if missing else []
+        make = object if missing else partial(REGISTRY.load(kind, name), **options)
         written = "-".join(f"{key}={value}" for key, value in options.items())
         for one in parametrize_with_clauses(kind, make, write=WRITERS.get(name)).args[1]:
             named = "-".join(filter(None, [kind, name, written, one.id]))

@@ -167,13 +167,13 @@ def test_localize_says_what_it_wrote_and_what_is_next(wtal, tiny, tmp_path):
 
 
 class Silent:
-    """A teacher that says nothing, and keeps what it was shown."""
+    """A teacher that denies everything, and keeps what it was shown."""
 
     shown = []  # noqa: RUF012 - it is built anew for every stage
 
     def __call__(self, prediction, detections, edges, video):
         self.shown.append((video.name, detections.start.tolist(), detections.score.tolist()))
-        return np.full((len(video.labels), len(edges) - 1), np.nan)
+        return np.zeros((len(video.labels), len(edges) - 1))
 
 
 def test_localizing_otherwise_later_changes_the_last_stage_and_nothing_that_a_teacher_saw(wtal, tiny, tmp_path):

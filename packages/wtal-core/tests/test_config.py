@@ -762,3 +762,30 @@ def test_streams_are_names(write):
         f"{file}: `data.streams` names a stream twice: ['../rgb', 'flow', 'flow ']",
         f"{file}: `data.streams`: '../rgb' is no name of a folder; leave out '.', '..' and empty parts",
     ]
+
+
+def test_every_wrong_item_of_a_list_is_said(write):
+    file = write(f'trackers = [3, {{ x = 1 }}]\n{DATA}streams = [1, "rgb", [2, "flow"], true]\n')
+    assert problems(file) == [
+        f"{file}: `trackers[0]`: Expected `str | table`, got `int`",
+        f"{file}: `trackers[1]` is a table without a `name`, a string that says which component it is",
+        f"{file}: `data.streams[0]`: Expected `str | array`, got `int`",
+        f"{file}: `data.streams[2][0]`: Expected `str`, got `int`",
+        f"{file}: `data.streams[3]`: Expected `str | array`, got `bool`",
+    ]
+
+
+def test_stages_beside_one_that_is_no_table_keep_their_numbers(write):
+    file = write(f"stages = [3, {{ models = 0 }}, {{ training = {{ losses = [1, 2] }} }}]\n{DATA}")
+    assert problems(file) == [
+        f"{file}: `stages[0]`: Expected `table`, got `int`",
+        f"{file}: `stages[1].models`: Expected `int` >= 1",
+        f"{file}: `stages[2].training.losses[0]`: Expected `str | table`, got `int`",
+        f"{file}: `stages[2].training.losses[1]`: Expected `str | table`, got `int`",
+    ]
+
+
+def test_a_backslash_is_explained_only_where_it_is_at_fault(write):
+    advice = "a backslash in"
+    assert advice in problems(write('[data]\nfeatures = "C:\\data"\n'))[0]
+    assert advice not in problems(write('[data]\nfeatures = "C:\\\\data"\nannotations = \n'))[0]

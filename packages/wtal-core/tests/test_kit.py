@@ -102,7 +102,7 @@ def said(kind, name, number, message):
         said("decoder", "module", 1, "decoder 'Broken' of a test: context must be a whole number of snippets"),
         said("decoder", "submodule", 0, "Its modules() do not have it."),
         said("decoder", "form", 9, "attention must be a tensor (B, S, T) with S >= 1, got Tensor (1, 1)"),
-        said("decoder", "head", 5, "Of class 0 the slope is [[["),
+        said("decoder", "head", 4, "Of class 0 the slope is [[["),
         said("decoder", "pooled", 0, "By features and attention pooled is [[["),
         said("decoder", "pooled", 1, "Of features [[-0.75, 0.0]] alone it pools [["),
         said("decoder", "hidden", 4, "With another snippet hidden, or none, features is [[["),

@@ -9,6 +9,8 @@ from wtal_core.errors import PluginError
 from wtal_core.registry import discover
 from wtal_core.testing import no_strange_plugins, tmp_plugin
 
+from .conftest import python
+
 
 class Middle(Whole):
     """The middle snippet alone."""
@@ -154,3 +156,19 @@ def test_a_component_can_be_installed_where_strangers_are_kept_out(ours):
     with tmp_plugin("clip", "middle", Middle):
         assert "middle" in names()
     assert "middle" not in names()
+
+
+def test_a_fixture_keeps_strangers_out_of_every_test_below_its_conftest(install, tmp_path):
+    site = install("stranger", {"_stranger_plugin": STRANGER})
+    below = tmp_path / "tests" / "below"
+    below.mkdir(parents=True)
+    listed = (
+        "from wtal_core.registry import discover\ndef test():\n    assert ('odd' in discover().names('clip')) is {}\n"
+    )
+    (below.parent / "test_beside.py").write_text(listed.format(True))
+    (below / "conftest.py").write_text(
+        "from wtal_core.testing import only_plugins\nonly_ours = only_plugins('wtal-core')\n"
+    )
+    (below / "test_below.py").write_text(listed.format(False))
+    done = python("-m", "pytest", "-q", "-p", "no:cacheprovider", below.parent, path=[site], cwd=tmp_path)
+    assert "2 passed" in done.stdout, done.stdout

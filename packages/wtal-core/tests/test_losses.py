@@ -173,3 +173,49 @@ def test_an_experiment_without_any_term_is_refused(run):
             "training.losses=['weighing']",
         )
         assert run(*settings)[0].code == 0
+
+
+def silent(value):
+    """A decoder whose own loss never reaches a parameter."""
+
+    class Silent(AttentionPooling):
+        def loss(self, decoding, targets):
+            return {"constant": torch.tensor(value)}
+
+    return Silent
+
+
+def test_terms_that_no_parameter_reaches_are_refused_before_training(run):
+    said = (
+        "error: the loss terms 'constant' do not depend on any parameter of decoder 'silent' of tmp-plugin 0 by "
+        "torch's graph, so nothing can be learnt from them\n"
+    )
+    with tmp_plugin("decoder", "silent", silent(0.5)):
+        for command in ("validate", "run"):
+            answer, folder = run("model.decoder=silent", command=command)
+            assert (answer.code, answer.err) == (2, said)
+    assert not folder.exists()
+
+
+def test_a_step_in_which_no_loss_has_anything_to_say_moves_nothing(run):
+    with tmp_plugin("decoder", "silent", silent(0.0)):
+        answer, folder = run("model.decoder=silent")
+    assert (answer.code, answer.err) == (0, "")
+    tensors = safetensors.torch.load_file(folder / "checkpoints" / "rgb.safetensors")
+    assert not any(name.startswith("optimizer.") for name in tensors)
+
+
+def test_components_are_tried_with_the_data_s_width_and_classes(run):
+    class Particular(AttentionPooling):
+        def __init__(self, feature_dim, num_classes, aggregator, *, first=3):
+            super().__init__(feature_dim, num_classes, aggregator)
+            self.parts = first, feature_dim - first
+
+        def forward(self, features, mask=None, targets=None):
+            assert features.split(self.parts, 2)[1].shape[2] == 1
+            return super().forward(features, mask, targets)
+
+    with tmp_plugin("decoder", "particular", Particular):
+        assert run("model.decoder=particular", command="validate")[0].code == 0
+        answer, _ = run("model.decoder={name='particular',first=5}", command="validate")
+    assert answer.err.startswith("error: decoder 'particular' of tmp-plugin 0 fails on a small example: RuntimeError: ")

@@ -77,7 +77,7 @@ def wtal(line, *arguments, stdout=subprocess.PIPE, **environment):
         ["sh", "-c", line, "sh", sys.executable, "-m", "wtal_core", *map(str, arguments)],
         stdout=stdout,
         stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": folders, "OMP_NUM_THREADS": "1"} | environment,
+        env=os.environ | {"PYTHONPATH": folders, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": ""} | environment,
         check=False,
     )
 

@@ -12,7 +12,8 @@ from wtal_core import config
 from wtal_core.contracts import Assemblies, Intervals
 from wtal_core.data.timeline import snippet_edges
 from wtal_core.errors import PluginError
-from wtal_core.prediction.detect import VideoDetections, localize
+from wtal_core.kinds.suppressor import VideoDetections
+from wtal_core.prediction.detect import localize
 from wtal_core.prediction.fuse import fuse, mean
 from wtal_core.prediction.predict import StreamPrediction, average, require_even
 from wtal_core.prediction.store import load_predictions, save_predictions
@@ -429,3 +430,35 @@ def test_a_run_does_not_read_back_what_it_wrote(wtal, tiny, tmp_path, monkeypatc
     assert wtal("run", tiny, "--out", tmp_path / "out").code == 0
     with pytest.raises(ReadError, match=r"^detections\.json$"):
         wtal("evaluate", tmp_path / "out" / "seed-0")
+
+
+class Averages(nn.Module):
+    """Pools its input as it is, with nothing to learn before the head."""
+
+    def __init__(self, feature_dim, num_classes, aggregator):
+        super().__init__()
+        self.head = nn.Linear(feature_dim, num_classes)
+
+    def forward(self, features, mask=None, targets=None):
+        pooled = features.mean(1, keepdim=True)
+        logits = self.head(pooled)
+        ones = torch.ones_like(features[:, None, :, 0])
+        scores = logits[:, 0].sigmoid()
+        return SimpleNamespace(features=features, attention=ones, class_scores=scores, pooled=pooled, logits=logits)
+
+    def loss(self, decoding, targets):
+        return {"classification": ((decoding.class_scores - targets.labels) ** 2).mean()}
+
+
+def slopes(decoding):
+    """Maps that are one, if the logits have a slope in what was pooled."""
+    (slope,) = torch.autograd.grad(decoding.logits.sum(), decoding.pooled)
+    ones = np.full((decoding.class_scores.shape[1], decoding.features.shape[1]), float(slope.any()))
+    return ones, ones
+
+
+def test_what_is_pooled_from_the_input_alone_is_in_the_graph(wtal, tiny, tmp_path):
+    settings = ("--set", "model.decoder=averages", "--set", "localization.activation=slopes")
+    with tmp_plugin("decoder", "averages", Averages), tmp_plugin("activation", "slopes", lambda: slopes):
+        answer = wtal("run", tiny, "--out", tmp_path / "out", *settings)
+    assert (answer.code, answer.err) == (0, "")

@@ -189,7 +189,7 @@ def test_metrics_that_cannot_be_written(wtal, tiny, out, monkeypatch):
 
 
 def refused(answer):
-    """The message of an error that the user can mend: exit code 2, nothing but `error:` lines, no traceback."""
+    """The message of an error that the user can fix: exit code 2, nothing but `error:` lines, no traceback."""
     assert answer.code == 2
     assert all(line.startswith("error: ") for line in answer.err.splitlines())
     assert "Traceback" not in answer.err

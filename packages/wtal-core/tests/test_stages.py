@@ -593,3 +593,33 @@ def test_a_spoilt_stages_json_is_one_line(wtal, tiny, done):
     assert answer.err.startswith(f"error: {done}/stages.json: ")
     assert answer.err.endswith("; delete it\n")
     assert len(answer.err.splitlines()) == 1
+
+
+def test_a_teacher_that_says_nothing_at_all(wtal, tiny, tmp_path):
+    class Silent:
+        def __call__(self, prediction, detections, edges, video):
+            return np.full((len(video.labels), len(edges) - 1), np.nan)
+
+    stages = '[[stages]]\nteacher = "silent"\n'
+    with tmp_plugin("teacher", "silent", Silent):
+        answer = wtal("run", staged(tiny, stages), "--out", tmp_path / "out")
+    said = "error: teacher 'silent' of tmp-plugin 0 says nothing of any snippet of the training videos\n"
+    assert (answer.code, answer.err) == (2, said)
+
+
+@pytest.mark.parametrize(("hidden", "sound"), [(6, True), (7, False)])
+def test_what_is_frozen_must_come_from_the_stage_before(wtal, tiny, hidden, sound):
+    stages = """
+    [[stages]]
+    model = { decoder = { name = "snippet-classifier", hidden = 6 } }
+    [[stages]]
+    model = { decoder = { name = "snippet-classifier", hidden = HIDDEN } }
+    start = "continue"
+    frozen = ["embedding"]
+    """.replace("HIDDEN", str(hidden))
+    answer = wtal("validate", staged(tiny, stages))
+    said = (
+        "error: stages[1]: `frozen`: the stage before has no parameter 'embedding.0.weight' of shape (7, 4) to take "
+        "over, and nothing else would move it from where it was drawn\n"
+    )
+    assert (answer.code, answer.err) == ((0, "") if sound else (2, said))

@@ -35,7 +35,7 @@ def test_a_component_stands_before_its_options():
 
 WHERE = (
     "a sweep changes how stored activations become detections, so keys begin with localization. "
-    "and are not localization.activation"
+    "and are not localization.activation or localization.clip"
 )
 FORM = "expected key=[value, ...], such as localization.proposer.threshold=[0.1,0.2]"
 
@@ -46,6 +46,7 @@ FORM = "expected key=[value, ...], such as localization.proposer.threshold=[0.1,
         ("training.iterations=[1]", WHERE),
         ("localization.activation=['cas']", WHERE),
         ("localization . activation.name=['cas']", WHERE),
+        ("localization.clip=['uniform']", WHERE),
         (" training.iterations=[1]", WHERE),
         ("localization=[1]", WHERE),
         ("localization.proposer.fraction=0.1", FORM),

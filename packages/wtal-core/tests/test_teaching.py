@@ -8,7 +8,7 @@ import torch
 from wtal_core.builtin.annotations_teacher import AnnotationsTeacher
 from wtal_core.builtin.snippet_targets import SnippetTargets, snippet_targets
 from wtal_core.contracts import TrainingVideo
-from wtal_core.data.dataset import Instances
+from wtal_core.kinds.evaluator import Instances
 from wtal_core.testing import parametrize_with_clauses
 
 from . import naive

@@ -112,10 +112,12 @@ def test_an_option_that_a_tracker_lacks_is_refused_before_training(wtal, tiny, t
 
 def test_tensorboard_that_is_not_installed(wtal, tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.delitem(sys.modules, "wtal_core.builtin.tensorboard", raising=False)
     answer = wtal("train", tracked(tiny, '"tensorboard"'), "--out", tmp_path)
     assert (answer.code, answer.err) == (
         2,
-        "error: tracker 'tensorboard' of wtal-core 0.1.0: the tracker needs tensorboard: "
+        "error: tracker 'tensorboard' of wtal-core 0.1.0 cannot be loaded from "
+        "'wtal_core.builtin.tensorboard:TensorBoard': ImportError: the tracker needs tensorboard: "
         "pip install 'wtal-core[tensorboard]'\n",
     )
     assert not (tmp_path / "seed-0" / "checkpoints").exists()

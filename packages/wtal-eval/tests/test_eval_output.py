@@ -55,7 +55,8 @@ def test_a_full_disk_is_one_sentence_after_the_files(inputs, tmp_path):
     with open("/dev/full", "wb") as full:  # noqa: PTH123
         arguments = [*inputs, "--csv", str(tmp_path / "out.csv")]
         done = command(arguments, stdout=full, stderr=subprocess.PIPE, check=False)
-    assert (done.returncode, done.stderr) == (2, b"wtal-eval: error: [Errno 28] No space left on device\n")
+    said = b"wtal-eval: error: [Errno 28] No space left on device: 'standard output'\n"
+    assert (done.returncode, done.stderr) == (2, said)
     assert (tmp_path / "out.csv").exists()
 
 

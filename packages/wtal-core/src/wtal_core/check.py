@@ -8,12 +8,13 @@ against them.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from wtal_core import config
 from wtal_core.binding import blaming, during
@@ -21,18 +22,16 @@ from wtal_core.contracts import Batch, FloatArray, Targets
 from wtal_core.data import dataset as data
 from wtal_core.data.dataset import Dataset, Dimensions
 from wtal_core.errors import ConfigError, DataError, PluginError, Problems, WtalError, one_line
-from wtal_core.kinds import KINDS
 from wtal_core.kinds import loss as losses
 from wtal_core.kinds.decoder import Refusal
 from wtal_core.model import StreamModel, build_model, torch_device
-from wtal_core.options import option_problem, options_of
 from wtal_core.prediction.predict import require_even
 from wtal_core.registry import Registry, discover
 from wtal_core.training.batches import targets_of
 from wtal_core.training.checkpoint import load_model_tensors, model_tensors
 
-#: Input features and classes of the small examples.
-D, C = 8, 2
+#: Of a small example. A component may be particular about them, so that they are the data's once these are open.
+SMALL = Dimensions(8, 2, 1.0)
 
 
 class Opened(NamedTuple):
@@ -76,9 +75,12 @@ def examine(experiment: config.Experiment, *, scored: bool) -> tuple[Opened | No
         problems.append(error)
     try:
         registry = discover(experiment.disable_plugins)
-        broken = list(component_problems(experiment, registry))
-        problems += broken
-        dataset, found = data.examine(experiment.data, registry)
+        try:
+            dataset, found = data.examine(experiment.data, registry)
+        except WtalError:
+            problems += component_problems(experiment, registry)
+            raise
+        problems += component_problems(experiment, registry, sizes_of(dataset))
         problems += found
     except Problems as several:
         return None, problems + list(several.problems)
@@ -91,7 +93,15 @@ def examine(experiment: config.Experiment, *, scored: bool) -> tuple[Opened | No
     return Opened(registry, dataset), problems
 
 
-def component_problems(experiment: config.Experiment, registry: Registry) -> list[WtalError]:
+def sizes_of(dataset: Dataset) -> Dimensions:
+    """Those of the data, as far as they could be read."""
+    widths = [width for width in dataset.feature_dims.values() if width]
+    if not widths or not dataset.classes:
+        return SMALL._replace(feature_dim=widths[0]) if widths else SMALL
+    return SMALL._replace(feature_dim=widths[0], num_classes=len(dataset.classes))
+
+
+def component_problems(experiment: config.Experiment, registry: Registry, sizes: Dimensions = SMALL) -> list[WtalError]:
     """What cannot be built or fails on a small example, each with the name of the component, once."""
     found: dict[str, WtalError] = {}
     # The generators are put back, and nothing that is computed here is used.
@@ -101,37 +111,34 @@ def component_problems(experiment: config.Experiment, registry: Registry) -> lis
         during("fails on a small example"),
     ):
         for settings in config.stages(experiment):
-            for problem in _stage_problems(settings, experiment, registry):
+            for problem in _stage_problems(settings, experiment, registry, sizes):
                 found.setdefault(str(problem), problem)
-        for problem in _other_problems(experiment, registry):
+        for problem in _other_problems(experiment, registry, sizes.num_classes):
             found.setdefault(str(problem), problem)
     return list(found.values())
 
 
 def _stage_problems(
-    settings: config.StageSettings, experiment: config.Experiment, registry: Registry
+    settings: config.StageSettings, experiment: config.Experiment, registry: Registry, sizes: Dimensions
 ) -> Iterator[WtalError]:
     stage, training, localization = settings.stage, settings.training, settings.localization
-    yield from _model_problems(settings, experiment, registry)
+    yield from _model_problems(settings, experiment, registry, sizes)
+    C = sizes.num_classes
     for choice in (training.clip, localization.clip):
-        yield from _tried(registry, "clip", choice)
-    yield from _tried(registry, "sampler", training.sampler)
-    yield from _tried(registry, "proposer", localization.proposer)
-    yield from _tried(registry, "suppressor", localization.suppressor)
+        yield from _tried(registry, "clip", choice, C)
+    yield from _tried(registry, "sampler", training.sampler, C)
+    yield from _tried(registry, "proposer", localization.proposer, C)
+    yield from _tried(registry, "suppressor", localization.suppressor, C)
     if stage.teacher is not None:
-        yield from _tried(registry, "teacher", stage.teacher, lambda bound: bound.rehearse(C, settings.number == 0))
+        yield from _tried(registry, "teacher", stage.teacher, C, lambda bound: bound.rehearse(C, settings.number == 0))
 
 
-def _other_problems(experiment: config.Experiment, registry: Registry) -> Iterator[WtalError]:
+def _other_problems(experiment: config.Experiment, registry: Registry, num_classes: int) -> Iterator[WtalError]:
     for choice in config.evaluators(experiment).values():
-        yield from _tried(registry, "evaluator", choice)
+        yield from _tried(registry, "evaluator", choice, num_classes)
     for tracker in experiment.trackers:  # building one writes files
         try:
-            name = config.name_of(tracker)
-            target = registry.load("tracker", name)
-            options = {} if isinstance(tracker, str) else {k: v for k, v in tracker.items() if k != "name"}
-            if problem := option_problem(options_of(target, KINDS["tracker"].given), options):
-                yield PluginError(f"{registry.find('tracker', name)} {problem}")
+            registry.chosen("tracker", tracker)
         except WtalError as error:
             yield error
 
@@ -140,13 +147,14 @@ def _tried(
     registry: Registry,
     kind: str,
     choice: config.Component,
-    use: Callable[[Any], object] = lambda bound: bound.rehearse(C),
+    num_classes: int,
+    use: Callable[[Any], object] | None = None,
 ) -> Iterator[WtalError]:
-    """Build a component and try it; what goes wrong, as an error that names it."""
+    """Build a component and try it, by its kind's rehearsal or by `use`; what goes wrong, as an error that names it."""
     try:
-        bound = registry.build(kind, choice, num_classes=C)
+        bound = registry.build(kind, choice, num_classes=num_classes)
         try:
-            use(bound)
+            bound.rehearse(num_classes) if use is None else use(bound)
         except ValueError as error:  # by which some kinds refuse their arguments
             raise PluginError(f"{bound.component} fails on a small example: {one_line(error)}") from error
     except WtalError as error:
@@ -154,11 +162,12 @@ def _tried(
 
 
 def _model_problems(
-    settings: config.StageSettings, experiment: config.Experiment, registry: Registry
+    settings: config.StageSettings, experiment: config.Experiment, registry: Registry, sizes: Dimensions
 ) -> Iterator[WtalError]:
     """Of the aggregator, the decoder, the losses and the activation, which are tried one upon the other."""
-    pooling = list(_tried(registry, "aggregator", settings.model.aggregator))
-    activation = list(_tried(registry, "activation", settings.localization.activation))
+    C = sizes.num_classes
+    pooling = list(_tried(registry, "aggregator", settings.model.aggregator, C))
+    activation = list(_tried(registry, "activation", settings.localization.activation, C))
     yield from (*pooling, *activation)
     if pooling:  # the decoder would fail for the same reason
         try:
@@ -167,23 +176,36 @@ def _model_problems(
             yield error
         return
     try:
-        model = build_model(settings, registry, Dimensions(D, C, 1.0))
-        batch = _small_batch(settings, experiment.data.counts)
+        model = build_model(settings, registry, sizes)
+        batch = _small_batch(settings, experiment.data.counts, sizes)
         decoding = model.train()(batch.features, None, batch.targets)
         lacks = [(loss, field) for loss in model.losses for field in losses.missing(loss, decoding, batch.targets)]
         for loss, field in lacks:
             yield PluginError(f"{loss.component} needs {field}, and {_source(field, settings)}")
-        if not lacks and not model.terms(batch):
-            yield PluginError(f"{model.decode.component} has no loss of its own here; name one in training.losses")
-        read = model.eval()(batch.features[:1])
+        if not lacks and (problem := _loss_problem(model, model.terms(batch))):
+            yield problem
+        read = model.eval()(batch.features[:1].requires_grad_())
     except WtalError as error:
         yield error
         return
     if not activation:
-        yield from _tried(registry, "activation", settings.localization.activation, lambda bound: bound(read))
+        yield from _tried(registry, "activation", settings.localization.activation, C, lambda bound: bound(read))
 
 
-def _small_batch(settings: config.StageSettings, counts: bool) -> Batch:
+def _loss_problem(model: StreamModel, terms: Mapping[str, Tensor]) -> WtalError | None:
+    """What keeps a model from learning by its loss terms; zero is no reason, as where a loss has nothing to say."""
+    if not terms:
+        return PluginError(f"{model.decode.component} has no loss of its own here; name one in training.losses")
+    if any(term.requires_grad for term in terms.values()) or not any(terms.values()):
+        return None
+    return PluginError(
+        f"the loss terms {', '.join(map(repr, terms))} do not depend on any parameter of {model.decode.component} by "
+        "torch's graph, so nothing can be learnt from them"
+    )
+
+
+def _small_batch(settings: config.StageSettings, counts: bool, sizes: Dimensions) -> Batch:
+    D, C, _ = sizes
     labels = torch.eye(C)[[0, -1]]
     snippets = None if settings.stage.teacher is None else labels.unsqueeze(2).expand(2, C, 6).contiguous()
     targets = Targets(labels, labels if counts else None, snippets)
@@ -203,6 +225,7 @@ def training_problems(dataset: Dataset, experiment: config.Experiment, registry:
     problems: list[WtalError] = []
     labels = (dataset.targets(dataset.training) > 0).astype(np.float64)
     stages = config.stages(experiment)
+    before = None
     for settings in stages:
         where = "" if len(experiment.stages) == 1 else f"stages[{settings.number}]: "
         stream = dataset.streams[0]
@@ -222,7 +245,8 @@ def training_problems(dataset: Dataset, experiment: config.Experiment, registry:
                     )
                 )
         problems += _prefixed(where, _even_problems(reading, dataset))
-        problems += _prefixed(where, _frozen_problems(model, settings))
+        problems += _prefixed(where, _frozen_problems(model, settings, before))
+        before = model
         problems += _prefixed(where, _state_problems(model))
         problems += _prefixed(where, _target_problems(model, dataset))
         problems += _prefixed(where, _sampler_problems(settings, labels, registry))
@@ -237,7 +261,9 @@ def _prefixed(where: str, problems: Iterator[WtalError]) -> Iterator[WtalError]:
         yield type(problem)(f"{where}{problem}") if where else problem
 
 
-def _frozen_problems(model: StreamModel, settings: config.StageSettings) -> Iterator[WtalError]:
+def _frozen_problems(
+    model: StreamModel, settings: config.StageSettings, before: StreamModel | None
+) -> Iterator[WtalError]:
     names = [name for name, _ in model.decoder.named_parameters()]
     frozen = tuple(settings.stage.frozen)
     for prefix in frozen:
@@ -245,12 +271,29 @@ def _frozen_problems(model: StreamModel, settings: config.StageSettings) -> Iter
             yield ConfigError(f"`frozen`: no parameter's name begins with {prefix!r}; there are {', '.join(names)}")
     learnt = [name for name, parameter in model.decoder.named_parameters() if parameter.requires_grad]
     if list(model.learnt.parameters()) or any(not name.startswith(frozen) for name in learnt):
+        if before is not None and settings.stage.start == "continue":
+            yield from _lost_problems(model, frozen, before)
         return
     yield (
         ConfigError("`frozen` leaves nothing to train")
         if learnt
         else PluginError(f"{model.decode.component} has no parameter to train")
     )
+
+
+def _lost_problems(model: StreamModel, frozen: tuple[str, ...], before: StreamModel) -> Iterator[WtalError]:
+    """A parameter that is to stay as the stage before left it, and that the stage before does not have."""
+    shapes = {name: getattr(tensor, "shape", None) for name, tensor in before.decoder.state_dict().items()}
+    lost = [
+        (name, tuple(parameter.shape))
+        for name, parameter in model.decoder.named_parameters()
+        if name.startswith(frozen) and shapes.get(name) != parameter.shape
+    ]
+    for name, shape in lost[:1]:
+        yield ConfigError(
+            f"`frozen`: the stage before has no parameter {name!r} of shape {shape} to take over, and nothing else "
+            "would move it from where it was drawn"
+        )
 
 
 def _state_problems(model: StreamModel) -> Iterator[WtalError]:

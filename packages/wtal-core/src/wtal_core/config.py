@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import copy
 import os
-import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import msgspec
 import tomli_w
@@ -34,6 +34,8 @@ Probability = Annotated[float, Meta(ge=0, lt=1)]
 _T = TypeVar("_T")
 #: The keys and indices that lead to a value.
 _Path = Sequence[str | int]
+#: What is wrong, and the path of what must go, so that the rest can be looked at.
+_Problem = tuple[str, _Path]
 
 #: A component: its name, or a table with `name` and options.
 Component = str | dict[str, Any]
@@ -159,7 +161,7 @@ def stages(experiment: Experiment) -> list[StageSettings]:
     settings = []
     for number in range(len(experiment.stages)):
         one, problems = _stage(experiment, number)
-        if one is None or problems:
+        if problems:
             raise ConfigError(problems[0][0])
         settings.append(one)
     return settings
@@ -211,13 +213,14 @@ def load(path: Path, settings: Sequence[str] = ()) -> Experiment:
 def examine(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment | None, list[WtalError]]:
     """As `load`, but return all problems, beside what can still be made of the file (None if nothing)."""
     try:
-        table = tomllib.loads(read_text(path, ConfigError))
+        text = read_text(path, ConfigError)
+        table = tomllib.loads(text)
     except OSError as error:
         return None, [ConfigError(f"{path}: cannot read the experiment: {error.strerror}")]
     except ConfigError as error:
         return None, [error]
     except tomllib.TOMLDecodeError as error:
-        advice = f"; {_BACKSLASH}" if _ESCAPE.search(str(error)) else ""
+        advice = f"; {_BACKSLASH}" if _is_toml(text.replace("\\", "/")) else ""
         return None, [ConfigError(f"{path}: not valid TOML: {error}{advice}")]
     except ValueError:
         return None, [ConfigError(f"{path}: not readable TOML: a number has thousands of digits")]
@@ -293,54 +296,98 @@ def differences(one: Experiment, other: Experiment) -> list[str]:
 
 
 def _decode(table: Mapping[str, Any], source: str) -> tuple[Experiment | None, list[WtalError]]:
-    """Decode a table strictly and report every problem, not only the first: drop what is wrong and try again."""
-    experiment, found, complete = _convert(table, Experiment, _explain)
-    problems: list[WtalError] = [ConfigError(f"{source}: {message}") for message, _ in found]
-    if experiment is None:
-        return None, problems
+    """Decode a table strictly and report every problem, not only the first: what is wrong is as if it were not there.
+
+    There is no experiment if something is wrong or missing that has no default.
+    """
+    problems: list[_Problem] = []
+    experiment = _table(table, Experiment, [], problems)
+    complete = all(tuple(path) not in _REQUIRED for _, path in problems)
     inconsistent = list(_inconsistencies(experiment))
-    problems += [ConfigError(f"{source}: {message}") for message, _ in inconsistent]
     sound = to_table(experiment)
     for _, path in inconsistent:
-        _mend(sound, path)
-    return _with_home(msgspec.convert(sound, Experiment)) if complete else None, problems
+        _drop(sound, path)
+    errors: list[WtalError] = [ConfigError(f"{source}: {message}") for message, _ in [*problems, *inconsistent]]
+    return _with_home(msgspec.convert(sound, Experiment)) if complete else None, errors
 
 
-def _convert(
-    table: Mapping[str, Any], kind: type[_T], explain: Callable[[str, _Path], str]
-) -> tuple[_T | None, list[tuple[str, _Path]], bool]:
-    """What can be made of a table, all that is wrong in it and where, and if it has all that is required."""
-    remaining = copy.deepcopy(dict(table))
-    problems: list[tuple[str, _Path]] = []
-    complete = True
-    while True:
-        try:
-            return msgspec.convert(remaining, kind), problems, complete
-        except msgspec.ValidationError as error:
-            text, path = _parse(str(error))
-            field = _UNKNOWN.search(text) or _MISSING.search(text)
-            problems.append((explain(text, path), [*path, field[1]] if field else path))
-            if not _mend(remaining, problems[-1][1]):
-                return None, problems, False
-            complete &= tuple(problems[-1][1]) not in _REQUIRED
+def _table(table: Mapping[str, Any], kind: type[_T], path: _Path, problems: list[_Problem]) -> _T:
+    """Walk a table and its type: what can be made of it, with defaults for what is wrong, which goes to `problems`."""
+    fields = {one.name: one for one in msgspec.structs.fields(kind)}  # type: ignore[arg-type]
+    given = {}
+    for key, value in table.items():
+        here = [*path, key]
+        if key not in fields:
+            problems.append((f"unknown key `{dotted(here)}`; {did_you_mean(key, list(fields))}", here))
+        elif (decoded := _value_of(value, fields[key].type, here, problems)) is not msgspec.UNSET:
+            given[key] = decoded
+    for key in (key for key, one in fields.items() if one.required and key not in given):
+        here = [*path, key]
+        given[key] = _REQUIRED[tuple(here)]
+        if key not in table:
+            problems.append((f"missing key `{dotted(here)}`", here))
+    return kind(**given)
 
 
-def _stage(experiment: Experiment, number: int) -> tuple[StageSettings | None, list[tuple[str, _Path]]]:
-    """What holds in a stage, as far as that can be told, and what is wrong with what it changes, and where."""
+def _value_of(value: Any, kind: Any, path: _Path, problems: list[_Problem]) -> Any:
+    """Walk a value and its type, as `_table` does; `UNSET` if it is wrong."""
+    members = _members(kind)
+    for member in members:
+        if isinstance(value, dict) and isinstance(member, type) and issubclass(member, Struct):
+            return _table(value, member, path, problems)
+        if isinstance(value, list) and get_origin(member) is list:
+            (item,) = get_args(member)
+            parts = [_value_of(one, item, [*path, number], problems) for number, one in enumerate(value)]
+            if item is Stage:  # without one the others would have other numbers
+                return [Stage() if part is msgspec.UNSET else part for part in parts]
+            if msgspec.UNSET in parts:
+                return msgspec.UNSET
+    where = dotted(path)
+    if str in members and isinstance(value, dict) and not isinstance(value.get("name"), str):  # a component
+        told = f"`{where}` is a table without a `name`, a string that says which component it is"
+        problems.append((told, path))
+        return msgspec.UNSET
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        choices = [choice for member in members if get_origin(member) is Literal for choice in get_args(member)]
+        if choices and isinstance(value, str):
+            told = f"no such choice {value!r}; {did_you_mean(value, choices)}"
+        else:
+            told = str(error).replace("object", "table")  # msgspec's words are JSON's
+        problems.append((f"`{where}`: {told}", path))
+        return msgspec.UNSET
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    """The types of a union, or the one type; a constraint is left out."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+
+
+def _drop(table: Any, path: _Path) -> None:
+    """Remove a value from tables in tables, if it is there."""
+    for key in path[:-1]:
+        table = table[int(key)] if isinstance(table, list) else table.get(key, {})
+    if path:
+        table.pop(path[-1], None)
+
+
+def dotted(path: _Path) -> str:
+    """A path as people write it: `stages[0].training`."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).removeprefix(".")
+
+
+def _stage(experiment: Experiment, number: int) -> tuple[StageSettings, list[_Problem]]:
+    """What holds in a stage, and what is wrong with what it changes, and where."""
     stage = experiment.stages[number]
+    problems: list[_Problem] = []
     tables: dict[str, Any] = {}
-    problems: list[tuple[str, _Path]] = []
     for section in ("model", "training", "localization"):
         usual = getattr(experiment, section)
-
-        def explain(text: str, path: _Path, section: str = section) -> str:
-            return _explain(text, [section, *path], f"stages[{number}].")
-
         changed = msgspec.to_builtins(usual) | getattr(stage, section)
-        tables[section], found, _ = _convert(changed, type(usual), explain)
-        problems += [(message, ["stages", number, section, *path]) for message, path in found]
-    if None in tables.values():
-        return None, problems
+        tables[section] = _table(changed, type(usual), ["stages", number, section], problems)
     return StageSettings(number, **tables, stage=stage), problems
 
 
@@ -366,19 +413,16 @@ def _components(table: Mapping[str, Any], where: _Path = ()) -> Iterator[tuple[_
         yield from _components(stage, ["stages", number])
 
 
-def _inconsistencies(experiment: Experiment) -> Iterator[tuple[str, _Path]]:
+def _inconsistencies(experiment: Experiment) -> Iterator[_Problem]:
     """What types cannot express, and what must go so that the rest can be looked at."""
-    for path, _, value in _components(to_table(experiment)):
-        if isinstance(value, dict) and not isinstance(value.get("name"), str):
-            yield f"`{dotted(path)}` is a table without a `name`, a string that says which component it is", path
     streams = len(experiment.data.streams)
     if problem := _weight_problem(experiment.localization, streams):
         yield f"`localization.stream_weights` {problem}", ["localization", "stream_weights"]
     for number, stage in enumerate(experiment.stages):
         one, problems = _stage(experiment, number)
-        yield from problems
-        if "stream_weights" in stage.localization and one and (problem := _weight_problem(one.localization, streams)):
-            path = ["stages", number, "localization", "stream_weights"]
+        yield from ((message, path[:4]) for message, path in problems)  # of a list the whole
+        if "stream_weights" in stage.localization and (problem := _weight_problem(one.localization, streams)):
+            path: _Path = ["stages", number, "localization", "stream_weights"]
             yield f"`{dotted(path)}` {problem}", path
     if not experiment.stages:
         yield "`stages` is empty; leave it out for one stage", ["stages"]
@@ -423,73 +467,7 @@ def _with_home(experiment: Experiment) -> Experiment:
     return msgspec.structs.replace(experiment, data=msgspec.structs.replace(experiment.data, **written))
 
 
-# What TOML says of an escape that is none, and what else `"C:\new"` becomes.
-_ESCAPE = re.compile("hex value|Unescaped|scalar value")
 _BACKSLASH = """a backslash in "..." begins an escape: write the path in '...' or with forward slashes"""
-_UNKNOWN = re.compile(r"unknown field `(.+)`")
-_MISSING = re.compile(r"missing required field `(.+)`")
-_CHOICE = re.compile(r"Invalid enum value '(.*)'")
-
-
-def _parse(message: str) -> tuple[str, list[str | int]]:
-    """Split msgspec's message into what is wrong and the keys and indices that lead there."""
-    text, _, where = message.partition(" - at `$")
-    keys = re.findall(r"\.([^.\[\]`]+)|\[(\d+)\]", where)
-    return text, [int(index) if index else key for key, index in keys]
-
-
-def dotted(path: Sequence[str | int]) -> str:
-    """A path as people write it: `stages[0].training`."""
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).removeprefix(".")
-
-
-def _explain(text: str, path: Sequence[str | int], before: str = "") -> str:
-    """Say what is wrong in the file's own terms: dotted keys, and what there is to choose from."""
-    where = before + dotted(path)
-    if unknown := _UNKNOWN.search(text):
-        key = f"{where}.{unknown[1]}" if where else unknown[1]
-        return f"unknown key `{key}`; {did_you_mean(unknown[1], list(_annotations(path)))}"
-    if missing := _MISSING.search(text):
-        return f"missing key `{where}.{missing[1]}`" if where else f"missing key `{missing[1]}`"
-    if wrong := _CHOICE.search(text):
-        literals = [kind for kind in _members(_annotations(path[:-1])[str(path[-1])]) if get_origin(kind) is Literal]
-        choices = [choice for literal in literals for choice in get_args(literal)]
-        return f"`{where}`: no such choice {wrong[1]!r}; {did_you_mean(wrong[1], choices)}"
-    text = text.replace("object", "table")  # msgspec's words are JSON's
-    return f"`{where}`: {text}" if where else text
-
-
-def _mend(table: Any, path: Sequence[str | int]) -> bool:
-    """Remove a wrong value, or put a stand-in for a required one, so that decoding goes on; False if it cannot."""
-    if len(path) == 2 and path[0] == "stages":
-        table["stages"][path[1]] = {}
-        return True
-    if path and isinstance(path[-1], int):  # without one item the others would have other numbers
-        return _mend(table, path[:-1])
-    for key in path[:-1]:
-        table = table[int(key)] if isinstance(table, list) else table.get(key, {})
-    if not path or not isinstance(table, dict):
-        return False
-    if tuple(map(str, path)) in _REQUIRED:
-        table[path[-1]] = copy.deepcopy(_REQUIRED[tuple(map(str, path))])
-        return True
-    return table.pop(path[-1], None) is not None
-
-
-def _annotations(path: Sequence[str | int]) -> dict[str, Any]:
-    """The keys of a table and the types of their values."""
-    table: type[Struct] = Experiment
-    for key in path:
-        if isinstance(key, int):
-            continue
-        annotation = {field.name: field.type for field in msgspec.structs.fields(table)}[key]
-        table = next(kind for kind in _members(annotation) if isinstance(kind, type) and issubclass(kind, Struct))
-    return {field.name: field.type for field in msgspec.structs.fields(table)}
-
-
-def _members(annotation: Any) -> list[Any]:
-    """The types of a union, or the one type."""
-    return [annotation, *get_args(annotation)]
 
 
 def _is_component(path: Sequence[str]) -> bool:
@@ -515,6 +493,14 @@ def _item(items: list[Any], path: Sequence[str], setting: str) -> Any:
         if isinstance(item, dict):
             return item
     raise ConfigError(f"--set {setting}: expected the number of a table below {len(items)}, got {index!r}")
+
+
+def _is_toml(text: str) -> bool:
+    try:
+        tomllib.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _value(text: str) -> Any:
@@ -543,8 +529,8 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 #: Stand-ins for what has no default, so that one missing key does not hide the others' mistakes.
-_REQUIRED: Mapping[tuple[str, ...], Any] = {
-    ("data",): {"annotations": "", "features": "", "grid": "duration"},
+_REQUIRED: Mapping[tuple[str | int, ...], Any] = {
+    ("data",): Data("", "", "duration"),
     ("data", "annotations"): "",
     ("data", "features"): "",
     ("data", "grid"): "duration",

@@ -1,4 +1,4 @@
-"""Errors that a user can mend. Their message names the file, video, key or plugin, and says what to do."""
+"""Errors that a user can fix. Their message names the file, video, key or plugin, and says what to do."""
 
 from __future__ import annotations
 

@@ -80,6 +80,21 @@ class Registry(discovery.Installed):
             raise PluginError(f"{component}: {component.target!r} is of type {what}, neither a class nor a function")
         return target
 
+    def chosen(self, kind: str, choice: str | Mapping[str, Any]) -> tuple[Component, Any, dict[str, Any]]:
+        """A component by a user's setting, what builds it, and the options, which exist and are of the right types.
+
+        Raises:
+            PluginError: as `load`; an option does not exist or has a value of another type, and the message lists those
+                that exist.
+        """
+        options = {"name": choice} if isinstance(choice, str) else dict(choice)
+        name = options.pop("name")
+        component, target = self.find(kind, name), self.load(kind, name)
+        with blaming(component, doing="cannot be built"):
+            if problem := option_problem(options_of(target, injected(KINDS[kind], target)), options):
+                raise PluginError(f"{component} {problem}")
+        return component, target, options
+
     def build(self, kind: str, choice: str | Mapping[str, Any], **given: Any) -> Any:
         """Construct a component with a user's options and what the host gives, and bind it.
 
@@ -89,16 +104,10 @@ class Registry(discovery.Installed):
             given: what the host gives; of it those that the kind only offers reach the constructor if it has them.
 
         Raises:
-            PluginError: as `load`; an option does not exist or has a value of another type, and the message lists those
-                that exist; or the constructor raises anything.
+            PluginError: as `chosen`; or the constructor raises anything.
         """
-        options = {"name": choice} if isinstance(choice, str) else dict(choice)
-        name = options.pop("name")
-        target = self.load(kind, name)
-        component = self.find(kind, name)
+        component, target, options = self.chosen(kind, choice)
         with blaming(component, doing="cannot be built"):
-            if problem := option_problem(options_of(target, injected(KINDS[kind], target)), options):
-                raise PluginError(f"{component} {problem}")
             reached = {key: value for key, value in given.items() if key in injected(KINDS[kind], target)}
             try:
                 made = target(**reached, **options)

@@ -15,7 +15,7 @@ import msgspec
 
 from wtal_core import config
 from wtal_core.check import component_problems
-from wtal_core.data.dataset import Dataset, segment_problems
+from wtal_core.data.dataset import Dataset, Dimensions, segment_problems
 from wtal_core.errors import ConfigError, DataError, PluginError, Problems, WtalError
 from wtal_core.prediction.detect import localize
 from wtal_core.prediction.predict import StreamPrediction
@@ -87,7 +87,7 @@ def on_training_subset(dataset: Dataset) -> Dataset:
 
 
 def experiments_of(
-    grid: Sequence[str], experiment: config.Experiment, registry: Registry
+    grid: Sequence[str], experiment: config.Experiment, registry: Registry, sizes: Dimensions
 ) -> dict[tuple[str, ...], config.Experiment]:
     """The experiment at every combination of a grid, its components tried on a small example.
 
@@ -105,7 +105,7 @@ def experiments_of(
         except WtalError as error:  # which names the setting
             problems.setdefault(str(error), error)
             continue
-        for problem in component_problems(points[settings], registry):
+        for problem in component_problems(points[settings], registry, sizes):
             problems.setdefault(str(problem), PluginError(f"{' '.join(settings)}: {problem}"))
     if problems:
         raise Problems(list(problems.values()))
@@ -127,10 +127,10 @@ def combinations(grid: Sequence[str]) -> Iterator[tuple[str, ...]]:
         written, _, text = line.partition("=")
         parts = [part.strip() for part in written.split(".")]
         key = ".".join(parts)
-        if parts[0] != "localization" or len(parts) < 2 or parts[1] == "activation":
+        if parts[0] != "localization" or len(parts) < 2 or parts[1] in ("activation", "clip"):
             raise ConfigError(
                 f"--grid {line}: a sweep changes how stored activations become detections, so keys begin with "
-                "localization. and are not localization.activation"
+                "localization. and are not localization.activation or localization.clip"
             )
         if key in axes:
             raise ConfigError(f"--grid {line}: {key} is in the grid already; give all its values in one list")

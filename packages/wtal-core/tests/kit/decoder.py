@@ -134,8 +134,33 @@ def with_options(kind, **options):
     return lambda feature_dim, num_classes, aggregator: kind(feature_dim, num_classes, aggregator, **options)
 
 
+class PoolsInput(nn.Module):
+    """Pools its input as it is, without anything to learn before the head."""
+
+    def __init__(self, feature_dim, num_classes, aggregator):
+        super().__init__()
+        self.head = nn.Linear(feature_dim, num_classes)
+
+    def forward(self, features, mask=None, targets=None):
+        seen = features.new_ones(features.shape[:2]) if mask is None else mask.to(features.dtype)
+        pooled = (seen[:, None] @ features) / seen.sum(1).clamp(min=1)[:, None, None]
+        logits = self.head(pooled)
+        return SimpleNamespace(
+            features=features,
+            attention=seen[:, None],
+            class_scores=logits[:, 0].sigmoid(),
+            pooled=pooled,
+            logits=logits,
+            head_weight=self.head.weight,
+        )
+
+    def loss(self, decoding, targets):
+        return {"classification": F.binary_cross_entropy_with_logits(decoding.logits[:, 0], targets.labels)}
+
+
 SOUND = [
     Decoder,
+    PoolsInput,
     SnippetClassifier,
     with_options(AttentionPooling, class_wise=True),
     with_options(Hidden),
@@ -389,7 +414,6 @@ BROKEN = {
         replacing(logits=lambda logits, x: logits.detach()),
         replacing(pooled=lambda pooled, x: pooled.detach()),
         replacing(pooled=lambda pooled, x: pooled.clone()),
-        unlearnable,
         replacing(head_weight=lambda weight, x: weight * 2),
         ClassifiesHidden,
         CutClassifier,
@@ -407,6 +431,7 @@ BROKEN = {
         loss(lambda term, d: {"classification": term * np.inf}),
         loss(lambda term, d: {"classification": term + np.inf}),
         loss(lambda term, d: {"classification": term.detach()}),
+        unlearnable,
         loss(lambda term, d: {"classification": (0 * term.detach()).requires_grad_()}),
         loss(lambda term, d: {"classification": term + 0 * (term - term).sqrt()}),
         loss(lambda term, d: {"classification": (100 * term).long()}),

@@ -33,9 +33,10 @@ def show(text: str, stream: TextIO | None) -> None:
         if text:
             stream.write(text)
         stream.flush()
-    except OSError:
+    except OSError as error:
         _let_go(stream)
-        raise
+        name = "standard error" if stream is sys.stderr else "standard output"
+        raise OSError(error.errno, error.strerror, name) from error
 
 
 def _let_go(stream: TextIO) -> None:

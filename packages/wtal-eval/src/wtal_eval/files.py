@@ -11,8 +11,8 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,15 +99,26 @@ def write(contents: Mapping[Target, bytes]) -> None:
         for each, content in contents.items():
             if each.regular and isinstance(each.place, Path):
                 partials[each.place] = each.place.with_name(f".partial-{os.urandom(8).hex()}")
-                _write_beside(each.place, partials[each.place], content)
+                with _naming(each.name):
+                    _write_beside(each.place, partials[each.place], content)
         for each, content in contents.items():
             if not each.regular:
-                _write_through(each.place, content)
+                with _naming(each.name):
+                    _write_through(each.place, content)
         for place, partial in partials.items():
             partial.replace(place)
     finally:
         for partial in partials.values():
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Let an error say which file it was, by the name that the user gave."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, name) from error
 
 
 def _write_beside(place: Path, partial: Path, content: bytes) -> None:

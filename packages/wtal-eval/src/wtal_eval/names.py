@@ -111,7 +111,7 @@ _LIKENESSES = {
 
 
 def near(unmet: Iterable[str], known: Iterable[str], kind: str) -> str:
-    """How many of the names that met none nearly meet one, in what they differ, and what mends it; "" if none does.
+    """How many of the names that met none nearly meet one, in what they differ, and what fixes it; "" if none does.
 
     Args:
         unmet: The names that met none of `known`.

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+try:  # here, so that it is missed before training and not when the first tracker is built
+    from torch.utils.tensorboard import SummaryWriter
+except ImportError as error:
+    raise ImportError("the tracker needs tensorboard: pip install 'wtal-core[tensorboard]'") from error
+
 
 class TensorBoard:
     """Loss terms and results as scalars, for `tensorboard --logdir RUN/tensorboard`.
 
     Args:
         directory: the run's; events go to its folder `tensorboard`.
-
-    Raises:
-        ImportError: tensorboard is not installed.
     """
 
     def __init__(self, directory: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ImportError("the tracker needs tensorboard: pip install 'wtal-core[tensorboard]'") from error
         self._writer = SummaryWriter(str(directory / "tensorboard"))
 
     def stage(self, name: str) -> None:

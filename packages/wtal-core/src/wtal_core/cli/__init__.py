@@ -29,7 +29,7 @@ def wtal(
 ) -> None:
     """Find out when actions happen in videos, from labels that only say what happens.
 
-    Start with `wtal demo`. Exit codes: 0 done, 1 a bug in wtal or a plugin, 2 something for you to mend. What cannot be
+    Start with `wtal demo`. Exit codes: 0 done, 1 a bug in wtal or a plugin, 2 something for you to fix. What cannot be
     printed, because a reader went away or a disk is full, changes none of them.
     """
 
@@ -39,7 +39,7 @@ for module in (run, train, localize, evaluate, sweep, validate, plugins, describ
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; an error that the user can mend is one message and exit code 2."""
+    """Run the command line; an error that the user can fix is one message and exit code 2."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     with unfailing():

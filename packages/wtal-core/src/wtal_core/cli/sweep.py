@@ -29,6 +29,7 @@ def command(
     import shlex
 
     from wtal_core import run as runs
+    from wtal_core.check import sizes_of
     from wtal_core.progress import bars
     from wtal_core.report import print_evaluations
     from wtal_core.sweep import experiments_of, on_training_subset, sweep
@@ -36,7 +37,8 @@ def command(
     opened = runs.reopen(run, [], section="localization")
     dataset = opened.dataset if on_test_subset else on_training_subset(opened.dataset)
     dataset.ground_truth()  # says at once if segments are missing
-    points = experiments_of(grid, opened.experiment, opened.registry)  # before a network runs for a misspelt setting
+    # Before a network runs for a misspelt setting.
+    points = experiments_of(grid, opened.experiment, opened.registry, sizes_of(opened.dataset))
     with bars() as progress:
         predictions = runs.predict(opened, "test" if on_test_subset else "training", progress)
         outcomes = sweep(dataset, predictions, points, opened.registry, progress)

@@ -18,6 +18,7 @@ from wtal_core.data.names import nearly, normal
 from wtal_core.data.timeline import misfit, snippet_edges
 from wtal_core.data.videos import read_videos, select_subset
 from wtal_core.errors import DataError, PluginError, Problems, WtalError, abridged, did_you_mean, one_line
+from wtal_core.kinds.evaluator import Instances
 from wtal_core.kinds.feature_reader import Bound as Store
 from wtal_core.registry import Registry
 
@@ -28,14 +29,6 @@ class Dimensions(NamedTuple):
     feature_dim: int  # D
     num_classes: int  # C
     snippet_seconds: float | None = None  # from one snippet to the next; None where videos differ by more than a tenth
-
-
-class Instances(NamedTuple):
-    """The annotated intervals of one video (`contracts.Segments`)."""
-
-    label: IntArray  # (N,) class index, or -1 where it is ambiguous
-    start: FloatArray  # (N,) seconds
-    end: FloatArray  # (N,) seconds
 
 
 @dataclass(frozen=True, eq=False)

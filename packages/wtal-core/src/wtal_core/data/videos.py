@@ -42,12 +42,7 @@ def read_videos(
     for given in names:
         name = normal(given)
         if name in spelt:
-            problems.append(
-                DataError(
-                    f"{path}: videos {spelt[name]!a} and {given!a} have the same name, for names are compared in "
-                    "Unicode's form NFC and without white space around them; rename or remove one"
-                )
-            )
+            problems.append(_same_name(path, spelt[name], given))
             continue
         spelt[name] = given
         if name in excluded:
@@ -64,6 +59,15 @@ def read_videos(
     if problems:
         raise Problems(problems)
     return videos
+
+
+def _same_name(path: Path, one: str, other: str) -> DataError:
+    if one == other:
+        return DataError(f"{path}: video {one!r} comes twice; remove one")
+    return DataError(
+        f"{path}: videos {one!a} and {other!a} have the same name, for names are compared in Unicode's form NFC and "
+        "without white space around them; rename or remove one"
+    )
 
 
 def _unwanted(annotations: Bound, names: Collection[str], subsets: Collection[str]) -> dict[str, str]:

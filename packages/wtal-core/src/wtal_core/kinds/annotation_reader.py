@@ -13,7 +13,7 @@ from wtal_core.answers import require
 from wtal_core.binding import blaming
 from wtal_core.contracts import Instance, Video
 from wtal_core.errors import WtalError
-from wtal_core.testing.trial import Trial, clause, once
+from wtal_core.testing.trial import Trial, clause, once, refused, spoil
 
 
 class AnnotationReader(Protocol):
@@ -127,18 +127,12 @@ def _videos(trial: Trial) -> None:
 @promise("what is missing raises an OSError that names the file, what is malformed an error that names it")
 def _missing(trial: Trial) -> None:
     with trial.written(VIDEOS) as path:
-        _refused(trial, path.with_name("nowhere"))
-        for file in [path, *path.rglob("*")]:
-            if file.is_file():
-                file.write_bytes(b"\xff malformed \x00")
-        _refused(trial, path)
+        nowhere = path.with_name("nowhere")
+        refused(trial, nowhere, (OSError, ValueError, WtalError), partial(_read, trial), path=nowhere)
+        spoil(path)
+        refused(trial, path, (OSError, ValueError, WtalError), partial(_read, trial), path=path)
 
 
-def _refused(trial: Trial, path: Path) -> None:
-    try:
-        annotations = trial.make(path=path)
-        answer = [annotations.video(name) for name in annotations.names()]
-    except (OSError, ValueError, WtalError) as error:
-        require(str(path) in str(error), f"{str(error)!r} does not name {str(path)!r}.")
-    else:
-        require(False, f"It gave {answer!r}.")
+def _read(trial: Trial, path: Path) -> list[Video]:
+    annotations = trial.make(path=path)
+    return [annotations.video(name) for name in annotations.names()]

@@ -315,13 +315,12 @@ def _draws(trial: Trial, features: Tensor, targets: Targets) -> None:
 )
 def _head(trial: Trial, features: Tensor, targets: Targets) -> None:
     decoder = _build(trial, features, targets).eval()
-    decoding = Decoding(trial.call(decoder, features=features, mask=None))
+    # The input may be what is pooled or classified, so that it must be in the graph, as the host has it.
+    decoding = Decoding(trial.call(decoder, features=features.clone().requires_grad_(), mask=None))
     names, weight = ("logits", "pooled"), decoding.head_weight
     if decoding.logits is None:
         if weight is None:
             return
-        # The input may be what is classified, so that it must be in the graph.
-        decoding = Decoding(trial.call(decoder, features=features.clone().requires_grad_(), mask=None))
         names = ("snippet_logits", "features")
     outputs, inputs = (getattr(decoding, name) for name in names)
     connected = f"The {names[0]} must depend on {names[1]} by torch's graph, which activations differentiate."

@@ -11,8 +11,8 @@ import numpy as np
 from wtal_core import answers, binding
 from wtal_core.answers import require
 from wtal_core.contracts import Detections, FloatArray, IntArray, Segments
-from wtal_core.kinds.suppressor import Found
-from wtal_core.testing.trial import Example, Trial, clause, repeats
+from wtal_core.kinds.suppressor import VideoDetections
+from wtal_core.testing.trial import Example, Trial, clause, repeats, untouched
 
 
 class Evaluation(Protocol):
@@ -51,6 +51,14 @@ class Evaluator(Protocol):
         interval, which a protocol may forgive and never scores. Detections and class scores equal to the ground truth
         score 1.
         """
+
+
+class Instances(NamedTuple):
+    """The annotated intervals of one video (`contracts.Segments`), as the host has them."""
+
+    label: IntArray  # (N,) class index, or -1 where it is ambiguous
+    start: FloatArray  # (N,) seconds
+    end: FloatArray  # (N,) seconds
 
 
 class Bound(binding.Bound):
@@ -96,14 +104,6 @@ def verdict(answer: Any, ground_truth: Mapping[str, Segments], num_classes: int)
 # Clauses of the kit
 
 
-class Instances(NamedTuple):
-    """Annotated intervals of one video (`contracts.Segments`)."""
-
-    label: IntArray
-    start: FloatArray
-    end: FloatArray
-
-
 def subsets() -> Iterator[tuple[dict[str, Segments], list[str]]]:
     """Ground truth by video name, and class names: the smallest first; a video and a class without instances too."""
     one = _instances([(0, 0.0, 2.0)])
@@ -119,13 +119,16 @@ def _instances(rows: list[tuple[int, float, float]]) -> Instances:
 
 def perfect(truth: dict[str, Segments]) -> dict[str, Detections]:
     """The ground truth as detections."""
-    return {name: Found(one.label, one.start, one.end, np.full(len(one.label), 0.75)) for name, one in truth.items()}
+    return {
+        name: VideoDetections(one.label, one.start, one.end, np.full(len(one.label), 0.75))
+        for name, one in truth.items()
+    }
 
 
 def nothing(truth: dict[str, Segments]) -> dict[str, Detections]:
     """No detections."""
     none = np.empty(0)
-    return {name: Found(np.empty(0, np.int64), none, none, none) for name in truth}
+    return {name: VideoDetections(np.empty(0, np.int64), none, none, none) for name in truth}
 
 
 def some(truth: dict[str, Segments]) -> dict[str, Detections]:
@@ -133,7 +136,7 @@ def some(truth: dict[str, Segments]) -> dict[str, Detections]:
     found: dict[str, Detections] = {}
     for number, name in enumerate(truth):
         label, start = np.zeros(3, np.int64), np.array([0.0, 1.0, 6.0]) + number
-        found[name] = Found(label, start, start + 2, np.array([0.5, 0.75, 0.25]) - number / 8)
+        found[name] = VideoDetections(label, start, start + 2, np.array([0.5, 0.75, 0.25]) - number / 8)
     return found
 
 
@@ -176,10 +179,7 @@ def _form(trial: Trial, **given: Any) -> None:
     verdict(trial.call(trial.build(), **given), given["ground_truth"], len(given["classes"]))
 
 
-@promise("its arguments stay as they are")
-def _untouched(trial: Trial, **given: Any) -> None:
-    trial.call(trial.build(), **given)
-    trial.unchanged(**given)
+promise("its arguments stay as they are")(untouched)
 
 
 @promise("mean_ap is the mean of average_precision over the classes that have instances")

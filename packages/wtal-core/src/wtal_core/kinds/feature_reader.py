@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from wtal_core.binding import blaming
 from wtal_core.contracts import FloatArray, IntArray
 from wtal_core.data.names import by_normal_form
 from wtal_core.discovery import Component
-from wtal_core.testing.trial import Trial, clause, once
+from wtal_core.testing.trial import Trial, clause, once, refused, spoil
 
 
 class FeatureStore(Protocol):
@@ -140,39 +140,21 @@ def _rows(trial: Trial) -> None:
 def _missing(trial: Trial) -> None:
     with trial.written(FEATURES) as path:
         store, nowhere = trial.build(path=path), path.with_name("nowhere")
-        _refused(trial, nowhere, OSError, lambda path: trial.make(path=path), path=nowhere)
-        _refused(trial, path, OSError, store.read, name="zebra", stream="rgb")
-        _refused(trial, path, OSError, store.shape, name="b", stream="flow")
+        refused(trial, nowhere, OSError, lambda path: trial.make(path=path), path=nowhere)
+        refused(trial, path, OSError, store.read, name="zebra", stream="rgb")
+        refused(trial, path, OSError, store.shape, name="b", stream="flow")
 
 
 @promise("what is malformed raises an OSError or a ValueError that names the file")
 def _malformed(trial: Trial) -> None:
     with trial.written(FEATURES) as path:
-        for file in [path, *path.rglob("*")]:
-            if file.is_file():
-                file.write_bytes(b"malformed")
+        spoil(path)
         for name, stream in FEATURES:
             for ask in (
                 lambda name, stream: trial.make(path=path).read(name, stream),
                 lambda name, stream: trial.make(path=path).shape(name, stream),
             ):
-                _refused(trial, path, (OSError, ValueError), ask, name=name, stream=stream)
-
-
-def _refused(
-    trial: Trial,
-    file: Path,
-    errors: type[Exception] | tuple[type[Exception], ...],
-    function: Callable[..., Any],
-    **given: Any,
-) -> None:
-    """Require that a call raises an error whose message has the whole path of the file, or of the folder it lies in."""
-    try:
-        answer = trial.call(function, **given)
-    except errors as error:
-        require(str(file) in str(error), f"{str(error)!r} does not name {str(file)!r}.")
-    else:
-        require(False, f"It gave {answer!r}.")
+                refused(trial, path, (OSError, ValueError), ask, name=name, stream=stream)
 
 
 def _equal(got: Any, expected: FloatArray) -> None:

@@ -12,7 +12,7 @@ from wtal_core import answers, binding
 from wtal_core.answers import require
 from wtal_core.contracts import Detections, FloatArray, Intervals, Prediction
 from wtal_core.kinds.suppressor import parts, rows
-from wtal_core.testing.trial import Example, Trial, clause, repeats, same_arrays
+from wtal_core.testing.trial import Example, Trial, clause, repeats, same_arrays, untouched
 
 
 class Proposer(Protocol):
@@ -101,10 +101,7 @@ def _without_intervals(trial: Trial, prediction: Prediction, edges: FloatArray) 
     answers.intervals(found, len(prediction.activation), edges[0], edges[-1], WITHIN)
 
 
-@proposing("its arguments stay as they are")
-def _untouched(trial: Trial, **given: Any) -> None:
-    trial.call(trial.build(), **given)
-    trial.unchanged(**given)
+proposing("its arguments stay as they are")(untouched)
 
 
 @proposing("the same arguments give the same detections")

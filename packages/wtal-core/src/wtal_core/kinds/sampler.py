@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from wtal_core import answers, binding
 from wtal_core.answers import require
 from wtal_core.contracts import FloatArray, IntArray
-from wtal_core.testing.trial import Example, Trial, clause, repeats
+from wtal_core.testing.trial import Example, Trial, clause, repeats, untouched
 
 
 class Sampler(Protocol):
@@ -62,10 +62,7 @@ def _form(trial: Trial, **given: Any) -> None:
     indices(trial.call(trial.build(), **given), len(given["labels"]), given["batch_size"])
 
 
-@promise("its arguments stay as they are")
-def _untouched(trial: Trial, **given: Any) -> None:
-    trial.call(trial.build(), **given)
-    trial.unchanged(**given)
+promise("its arguments stay as they are")(untouched)
 
 
 @promise("it is pure: the same arguments give the same videos, in whatever order it is asked")
@@ -78,7 +75,7 @@ def _pure(trial: Trial, **given: Any) -> None:
     require(bool((one == other).all()), f"It gave {one.tolist()}, then {other.tolist()}.")
 
 
-@clause("sampler", examples, "another seed, or another iteration, gives other videos in the long run")
+@promise("another seed, or another iteration, gives other videos in the long run")
 def _varies(trial: Trial, **given: Any) -> None:
     if len(given["labels"]) < 6:
         return

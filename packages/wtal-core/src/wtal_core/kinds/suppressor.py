@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from wtal_core import answers, binding, contracts
 from wtal_core.answers import require
 from wtal_core.contracts import FloatArray, IntArray
-from wtal_core.testing.trial import Example, Trial, clause, repeats
+from wtal_core.testing.trial import Example, Trial, clause, repeats, untouched
 
 
 class Suppressor(Protocol):
@@ -26,6 +26,15 @@ class Suppressor(Protocol):
         """
 
 
+class VideoDetections(NamedTuple):
+    """The detected intervals of one video (`contracts.Detections`), as the host has them."""
+
+    label: IntArray  # (N,)
+    start: FloatArray  # (N,) seconds
+    end: FloatArray  # (N,) seconds
+    score: FloatArray  # (N,)
+
+
 class Bound(binding.Bound):
     """A suppressor in its wrapper."""
 
@@ -37,7 +46,7 @@ class Bound(binding.Bound):
         """Try it on a small example."""
         label = np.arange(num_classes)
         start = 2.0 * label.astype(np.float64)
-        self(Found(label, start, start + 2, 0.9 - start / 100))
+        self(VideoDetections(label, start, start + 2, 0.9 - start / 100))
 
 
 def kept(answer: Any, given: contracts.Detections) -> None:
@@ -47,15 +56,6 @@ def kept(answer: Any, given: contracts.Detections) -> None:
 
 
 # Clauses of the kit
-
-
-class Found(NamedTuple):
-    """Detections of one video (`contracts.Detections`)."""
-
-    label: IntArray
-    start: FloatArray
-    end: FloatArray
-    score: FloatArray
 
 
 def crowds() -> Iterator[Example]:
@@ -72,21 +72,18 @@ def crowds() -> Iterator[Example]:
     many = [(n % 2, n * 7 % 50 / 2, n * 7 % 50 / 2 + 1 + n % 5, n * 13 % 60 / 64) for n in range(60)]
     for rows in (*(few[:N] for N in range(len(few) + 1)), many):
         label, start, end, score = np.array(rows).reshape(-1, 4).T.copy()
-        yield {"detections": Found(label.astype(np.int64), start, end, score)}
+        yield {"detections": VideoDetections(label.astype(np.int64), start, end, score)}
 
 
 suppressing = partial(clause, "suppressor", crowds)
 
 
 @suppressing("detections are arrays (N,), of as many classes and within the same time as those given")
-def _form(trial: Trial, detections: Found) -> None:
+def _form(trial: Trial, detections: VideoDetections) -> None:
     kept(trial.call(trial.build(), detections=detections), detections)
 
 
-@suppressing("its argument stays as it is")
-def _untouched(trial: Trial, detections: Found) -> None:
-    trial.call(trial.build(), detections=detections)
-    trial.unchanged(detections=detections)
+suppressing("its argument stays as it is")(untouched)
 
 
 @suppressing("the same detections give the same answer")
@@ -95,7 +92,7 @@ def _again(trial: Trial, **given: Any) -> None:
 
 
 @suppressing("what it keeps was given, once for each time, and with no higher score")
-def _subset(trial: Trial, detections: Found) -> None:
+def _subset(trial: Trial, detections: VideoDetections) -> None:
     left = rows(detections)
     for row in rows(trial.call(trial.build(), detections=detections)):
         origin = next((one for one in left if one[:3] == row[:3] and one[3] >= row[3]), None)
@@ -105,7 +102,7 @@ def _subset(trial: Trial, detections: Found) -> None:
 
 
 @suppressing("the best detection, and what overlaps no other, stay as they are")
-def _keeps(trial: Trial, detections: Found) -> None:
+def _keeps(trial: Trial, detections: VideoDetections) -> None:
     given = rows(detections)
     left = rows(trial.call(trial.build(), detections=detections))
     best = max(given, key=lambda row: row[3], default=None)
@@ -115,24 +112,25 @@ def _keeps(trial: Trial, detections: Found) -> None:
 
 
 @suppressing("the order of the detections decides nothing")
-def _order(trial: Trial, detections: Found) -> None:
+def _order(trial: Trial, detections: VideoDetections) -> None:
     expected = sorted(rows(trial.build()(detections)))
-    backwards = _take(detections, np.arange(len(detections.label))[::-1])
+    backwards = take(detections, np.arange(len(detections.label))[::-1])
     got = sorted(rows(trial.call(trial.build(), detections=backwards)))
     require(got == expected, f"It keeps {got}, and {expected} in the opposite order.")
 
 
 @suppressing("what it does to one class depends on no other")
-def _classes(trial: Trial, detections: Found) -> None:
+def _classes(trial: Trial, detections: VideoDetections) -> None:
     for label in (0, 1):
-        alone = _take(detections, detections.label == label)
+        alone = take(detections, detections.label == label)
         expected = sorted(rows(trial.build()(alone)))
         got = sorted(row for row in rows(trial.call(trial.build(), detections=detections)) if row[0] == label)
         require(got == expected, f"Of class {label} it keeps {got}, and {expected} where that class is alone.")
 
 
-def _take(detections: Found, which: NDArray[Any]) -> Found:
-    return Found(*(part[which].copy() for part in detections))
+def take(detections: contracts.Detections, which: NDArray[np.bool_] | IntArray) -> VideoDetections:
+    """Some of the detections, in the order of `which`."""
+    return VideoDetections(*(part[which].copy() for part in parts(detections)))
 
 
 def parts(detections: contracts.Detections) -> list[Any]:

@@ -12,8 +12,8 @@ from wtal_core import answers, binding
 from wtal_core.contracts import Detections, FloatArray, Prediction, TrainingVideo
 from wtal_core.discovery import Component
 from wtal_core.kinds.evaluator import Instances
-from wtal_core.kinds.suppressor import Found
-from wtal_core.testing.trial import Example, Trial, clause, repeats
+from wtal_core.kinds.suppressor import VideoDetections
+from wtal_core.testing.trial import Example, Trial, clause, repeats, untouched
 
 
 class Teacher(Protocol):
@@ -72,7 +72,7 @@ def _examples(C: int, T: int) -> Iterator[dict[str, Any]]:
     start, end = np.zeros(len(label)), np.full(len(label), T / 2)
     yield {
         "prediction": Prediction(maps[:, ::-1].copy(), maps, 1 - np.arange(C) / 4),
-        "detections": Found(label, start, end, np.full(len(label), 0.5)),
+        "detections": VideoDetections(label, start, end, np.full(len(label), 0.5)),
         "edges": np.arange(T + 1.0),
         "video": TrainingVideo("a", labels, Instances(label, start, end)),
     }
@@ -92,10 +92,7 @@ def _form(trial: Trial, **given: Any) -> None:
     targets(trial.call(trial.build(), **given), len(given["video"].labels), len(given["edges"]) - 1)
 
 
-@promise("its arguments stay as they are")
-def _untouched(trial: Trial, **given: Any) -> None:
-    trial.call(trial.build(), **given)
-    trial.unchanged(**given)
+promise("its arguments stay as they are")(untouched)
 
 
 @promise("the same arguments give the same targets")

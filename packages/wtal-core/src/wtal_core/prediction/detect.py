@@ -6,31 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wtal_core import config
 from wtal_core.binding import during
-from wtal_core.contracts import Detections, FloatArray, IntArray, Video
+from wtal_core.contracts import Detections, FloatArray, Video
 from wtal_core.data.dataset import Dataset
 from wtal_core.errors import PluginError, one_line
+from wtal_core.kinds.suppressor import VideoDetections, parts, take
 from wtal_core.prediction.fuse import fuse
 from wtal_core.prediction.predict import StreamPrediction
 from wtal_core.registry import Registry
 
 
-class VideoDetections(NamedTuple):
-    """The detected intervals of one video (`contracts.Detections`), best first."""
-
-    label: IntArray  # (N,)
-    start: FloatArray  # (N,) seconds
-    end: FloatArray  # (N,) seconds
-    score: FloatArray  # (N,)
-
-
 class Localized(NamedTuple):
     """What all streams together say of some videos, by name."""
 
-    detections: dict[str, VideoDetections]
+    detections: dict[str, VideoDetections]  # the best first
     class_scores: dict[str, FloatArray]  # (C,)
 
 
@@ -41,7 +32,7 @@ def localize(
     settings: config.Localization,
     registry: Registry,
 ) -> Localized:
-    """Fuse the streams of each video, propose intervals, clip them to the video, suppress repetitions; without a model.
+    """Fuse the streams of each video, propose intervals, cut them to the video, suppress repetitions; without a model.
 
     Raises:
         PluginError: a component fails on a video, or what it answers breaks its contract.
@@ -55,7 +46,7 @@ def localize(
         try:
             with during(f"fails on video {video.name!r}"):
                 proposals = [propose(prediction, edges) for prediction in fused]
-                detections[video.name] = best_first(suppress(clip(join(proposals), video.duration)))
+                detections[video.name] = best_first(suppress(cut(join(proposals), video.duration)))
         except ValueError as error:  # what the proposer has against the prediction
             raise PluginError(f"video {video.name!r}: {one_line(error)}") from error
         scores[video.name] = fused[0].class_scores
@@ -64,28 +55,17 @@ def localize(
 
 def join(several: Sequence[Detections]) -> VideoDetections:
     """Detections of one video side by side."""
-    return VideoDetections(
-        np.concatenate([detections.label for detections in several]),
-        np.concatenate([detections.start for detections in several]),
-        np.concatenate([detections.end for detections in several]),
-        np.concatenate([detections.score for detections in several]),
-    )
+    return VideoDetections(*map(np.concatenate, zip(*map(parts, several), strict=True)))
 
 
-def clip(detections: VideoDetections, duration: float | None) -> VideoDetections:
+def cut(detections: VideoDetections, duration: float | None) -> VideoDetections:
     """Cut intervals to the video, which the outer snippets may overrun; drop those that lie outside it."""
     last = np.inf if duration is None else duration
-    kept = _take(detections, (detections.start < last) & (detections.end > 0))
+    kept = take(detections, (detections.start < last) & (detections.end > 0))
     return kept._replace(start=np.maximum(kept.start, 0.0), end=np.minimum(kept.end, last))
 
 
 def best_first(detections: Detections) -> VideoDetections:
     """Sort by score, ties by start, end and label, so that files do not depend on how a plugin orders its output."""
     order = np.lexsort((detections.label, detections.end, detections.start, -detections.score))
-    return _take(detections, order)
-
-
-def _take(detections: Detections, which: NDArray[np.bool_] | IntArray) -> VideoDetections:
-    return VideoDetections(
-        detections.label[which], detections.start[which], detections.end[which], detections.score[which]
-    )
+    return take(detections, order)

@@ -69,8 +69,9 @@ def predict_videos(
 def predict(model: StreamModel, activation: Activation, features: NDArray[np.float32]) -> StreamPrediction:
     """Run one model over the features (T, D) of a video and read its activations."""
     given = torch.from_numpy(features).unsqueeze(0).to(model.mean.device)
-    # The graph is kept: gradient maps differentiate the logits with respect to what was pooled.
-    decoding = model(model.standardized(given))
+    # The graph is kept, from the input on, of which alone may be pooled: gradient maps differentiate the logits with
+    # respect to what was pooled.
+    decoding = model(model.standardized(given).requires_grad_())
     attention, response = activation(decoding)
     scores = decoding.class_scores[0].detach().cpu().numpy()
     return StreamPrediction(

@@ -22,7 +22,8 @@ from wtal_core.contracts import Detections, FloatArray
 from wtal_core.data.names import by_normal_form, normal
 from wtal_core.errors import RunError
 from wtal_core.files import write
-from wtal_core.prediction.detect import Localized, VideoDetections
+from wtal_core.kinds.suppressor import VideoDetections
+from wtal_core.prediction.detect import Localized
 from wtal_core.text import read_json
 
 _AGAIN = "make it again with: wtal localize"

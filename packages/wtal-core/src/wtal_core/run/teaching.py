@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from wtal_core import config
 from wtal_core.binding import during
 from wtal_core.contracts import FloatArray
@@ -61,4 +63,6 @@ def lessons_of(
                 lessons[video.name] = teacher(said, None if found is None else found[video.name], edges, known)
         except ValueError as error:
             raise PluginError(f"{teacher.component}, video {video.name!r}: {one_line(error)}") from error
+    if all(np.isnan(lesson).all() for lesson in lessons.values()):
+        raise PluginError(f"{teacher.component} says nothing of any snippet of the training videos")
     return lessons

@@ -14,11 +14,11 @@ and is then shown as skipped: `waive={"classes": "suppresses across classes"}`. 
 outside pytest.
 
 `tmp_plugin` installs a component under a name for a while, so that an experiment can use it;
-`no_strange_plugins` leaves only the plugins of the distributions named.
+`no_strange_plugins` leaves only the plugins of the distributions named, and `only_plugins` is a fixture that does it.
 """
 
 from wtal_core.answers import ContractError
-from wtal_core.testing.environment import no_strange_plugins, tmp_plugin
+from wtal_core.testing.environment import no_strange_plugins, only_plugins, tmp_plugin
 from wtal_core.testing.parametrize import parametrize_with_clauses
 from wtal_core.testing.trial import Clause, check, clauses
 
@@ -28,6 +28,7 @@ __all__ = [
     "check",
     "clauses",
     "no_strange_plugins",
+    "only_plugins",
     "parametrize_with_clauses",
     "tmp_plugin",
 ]

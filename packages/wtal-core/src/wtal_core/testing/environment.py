@@ -52,13 +52,6 @@ def tmp_plugin(kind: str, name: str, make: Callable[..., Any]) -> Iterator[Compo
 def no_strange_plugins(*known: str) -> Iterator[None]:
     """Let only the plugins of these distributions be found, as long as the block lasts, whatever is installed.
 
-    As a fixture of all tests:
-
-        @pytest.fixture(autouse=True)
-        def only_ours():
-            with no_strange_plugins("wtal-core", "wtal-localize", "wtal-eval", "my-package"):
-                yield
-
     Args:
         known: names of distributions.
     """
@@ -77,3 +70,21 @@ def no_strange_plugins(*known: str) -> Iterator[None]:
         yield
     finally:
         discovery.installed = real
+
+
+def only_plugins(*known: str) -> Any:
+    """A fixture that does as `no_strange_plugins` in every test below a `conftest.py`, which holds it under any name.
+
+    Example:
+        only_ours = only_plugins("wtal-core", "wtal-localize", "wtal-eval", "my-package")
+
+    Args:
+        known: names of distributions.
+    """
+    import pytest  # here, because a kit used by hand needs none
+
+    def only_known_plugins() -> Iterator[None]:
+        with no_strange_plugins(*known):
+            yield
+
+    return pytest.fixture(autouse=True)(only_known_plugins)

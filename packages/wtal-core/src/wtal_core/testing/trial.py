@@ -182,6 +182,35 @@ def check_clause(
 # What the clauses of several kinds require
 
 
+def refused(
+    trial: Trial,
+    file: Path,
+    errors: type[Exception] | tuple[type[Exception], ...],
+    function: Callable[..., Any],
+    **given: Any,
+) -> None:
+    """Require that a call raises an error whose message has the whole path of the file, or of the folder it lies in."""
+    try:
+        answer = trial.call(function, **given)
+    except errors as error:
+        require(str(file) in str(error), f"{str(error)!r} does not name {str(file)!r}.")
+    else:
+        require(False, f"It gave {answer!r}.")
+
+
+def spoil(path: Path) -> None:
+    """Write what no layout has into a file, or into all files of a folder."""
+    for file in [path, *path.rglob("*")]:
+        if file.is_file():
+            file.write_bytes(b"\xff malformed \x00")
+
+
+def untouched(trial: Trial, **given: Any) -> None:
+    """Require that a call of the component leaves its arguments as they are."""
+    trial.call(trial.build(), **given)
+    trial.unchanged(**given)
+
+
 def draws_in_training_alone(build: Callable[[], nn.Module], answer: Callable[[nn.Module], list[Tensor]]) -> None:
     """Require that evaluation leaves torch's generator alone, and that training draws from nothing else."""
     for training in (False, True):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from wtal_core import config
 from wtal_core.binding import during
-from wtal_core.contracts import Batch, FloatArray
+from wtal_core.contracts import Batch, FloatArray, IntArray
 from wtal_core.data.dataset import Dataset, Moments
 from wtal_core.errors import PluginError, RunError, failure
 from wtal_core.kinds.decoder import Refusal
@@ -118,7 +118,7 @@ def _begin(
 
 
 def _step(
-    model: StreamModel, optimizer: torch.optim.Optimizer, batch: Batch, task: Task, chosen: FloatArray, done: int
+    model: StreamModel, optimizer: torch.optim.Optimizer, batch: Batch, task: Task, chosen: IntArray, done: int
 ) -> dict[str, Tensor]:
     """One step down the sum of all loss terms."""
     try:
@@ -127,8 +127,11 @@ def _step(
         videos = [task.dataset.training[i] for i in chosen]
         raise RunError(f"stream {task.stream!r}, {error.of(videos)}") from error
     optimizer.zero_grad(set_to_none=True)
+    loss = torch.stack(list(terms.values())).sum()
+    if not loss.requires_grad:  # zero, as where no loss has anything to say of these videos
+        return terms
     try:
-        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     except KeyboardInterrupt:
         raise
