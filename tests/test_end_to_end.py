@@ -151,7 +151,7 @@ def test_sweep_looks_at_the_training_subset_unless_told(pristine, tmp_path, caps
         (
             "training.clip.snippets=[1,2]",
             "error: --grid training.clip.snippets=[1,2]: a sweep changes how stored activations become detections, so "
-            "keys begin with localization. and are not localization.activation\n",
+            "keys begin with localization. and are not localization.activation or localization.clip\n",
         ),
         (
             "localization.proposer.threshold=0.2",
