@@ -53,10 +53,9 @@ class Sure:
 
     def __call__(self, prediction, detections, edges, video):
         self.heard.append((self.threshold, prediction, detections, edges, video))
-        targets = np.full((len(video.labels), len(edges) - 1), np.nan)
-        if prediction is not None:
-            own = video.labels > 0
-            targets[own] = prediction.activation[own] > self.threshold * prediction.activation.max()
+        targets, own = np.full((len(video.labels), len(edges) - 1), np.nan), video.labels > 0
+        active = np.ones(targets.shape) if prediction is None else prediction.activation
+        targets[own] = active[own] > self.threshold * active.max()
         return targets
 
 
@@ -619,7 +618,7 @@ def test_what_is_frozen_must_come_from_the_stage_before(wtal, tiny, hidden, soun
     """.replace("HIDDEN", str(hidden))
     answer = wtal("validate", staged(tiny, stages))
     said = (
-        "error: stages[1]: `frozen`: the stage before has no parameter 'embedding.0.weight' of shape (7, 4) to take "
-        "over, and nothing else would move it from where it was drawn\n"
+        "error: stages[1]: `frozen`: the stage before has no parameter 'embedding.0.weight' of shape (7, 4, 1) to "
+        "take over, and nothing else would move it from where it was drawn\n"
     )
     assert (answer.code, answer.err) == ((0, "") if sound else (2, said))
