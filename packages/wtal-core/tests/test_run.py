@@ -207,7 +207,7 @@ def test_an_existing_run_is_refused(wtal, tiny, done, out):
 def test_a_run_folder_that_is_not_utf8_is_refused_before_training(wtal, tiny, tmp_path):
     answer = wtal("run", tiny, "--out", tmp_path / "caf\udce9")
     assert (answer.code, answer.out) == (2, "")
-    shown = f"{tmp_path}/caf\\udce9/seed-1"
+    shown = f"{tmp_path}/caf\\udce9/seed-0"
     assert answer.err == (
         f"error: '{shown}' is a path that is not UTF-8, and checkpoints cannot be read there; choose another --out\n"
     )

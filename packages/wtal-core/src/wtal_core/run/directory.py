@@ -94,7 +94,7 @@ def check_free(path: Path, experiment: config.Experiment, *, resume: bool) -> No
     """
     if not writable(str(path)):
         raise RunError(
-            f"{str(path)!a} is a path that is not UTF-8, and checkpoints cannot be read there; choose another"
+            f"{str(path)!a} is a path that is not UTF-8, and checkpoints cannot be read there; choose another --out"
         )
     settled = path / "config.toml"
     if not settled.exists():

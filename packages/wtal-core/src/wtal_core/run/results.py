@@ -76,8 +76,8 @@ def record_stage(
     except OSError as error:
         raise RunError(f"{path}: cannot read: {error.strerror or error}") from error
     except (RunError, msgspec.ValidationError) as error:
-        told = str(error).removeprefix(f"{path}: ")
-        raise RunError(f"{path}: not a record of stages: {told}; delete it") from error
+        reason = str(error).removeprefix(f"{path}: ")
+        raise RunError(f"{path}: not a record of stages: {reason}; delete it") from error
     name, stage = f"stage-{settings.number}", settings.stage
     told = {**known[name].fresh, **fresh} if name in known else dict(fresh)
     known[name] = _StageRecord(stage.teacher, full_supervision, stage.models, stage.start, told)
