@@ -391,6 +391,14 @@ def answering(answer):
         (Video("v", "t", float("nan"), ()), "video 'v': the duration must be above 0 s or None, got nan"),
         (Video("v", "t", None, (Instance(3),)), "video 'v': a label must be a string, got 3"),
         (
+            Video("v", "t", None, (Instance("caf\udce9"),)),
+            "names must be what UTF-8 can write, as files of a run hold them, got 'caf\\udce9'",
+        ),
+        (
+            Video("v", "t\udce9", None, ()),
+            "names must be what UTF-8 can write, as files of a run hold them, got 't\\udce9'",
+        ),
+        (
             Video("v", "t", None, (Instance("jump", (2, 1)),)),
             "video 'v': a segment must have 0 <= start <= end, got (2, 1)",
         ),
@@ -402,22 +410,26 @@ def test_an_answer_that_breaks_the_contract_is_the_readers_fault(listed, answer,
     assert str(error.value) == (f"annotation reader 'lines' of tmp-plugin 0 fails on video 'v': TypeError: {said}")
 
 
-class Numbers:
-    def __init__(self, path):
-        pass
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (7, "names must be strings, got [7]"),
+        ("v\udce9", "names must be what UTF-8 can write, as files of a run hold them, got 'v\\udce9'"),
+    ],
+)
+def test_names_are_strings_that_can_be_written(tmp_path, name, said):
+    class Odd:
+        def __init__(self, path):
+            pass
 
-    def names(self):
-        return [7]
+        def names(self):
+            return [name]
 
-
-def test_names_are_strings(tmp_path):
-    with tmp_plugin("annotation reader", "lines", Numbers):
+    with tmp_plugin("annotation reader", "lines", Odd):
         reader = open_reader(discover(), "annotation reader", "lines", tmp_path)
         with pytest.raises(PluginError) as error:
             reader.names()
-    assert str(error.value) == (
-        "annotation reader 'lines' of tmp-plugin 0 fails: TypeError: names must be strings, got [7]"
-    )
+    assert str(error.value) == f"annotation reader 'lines' of tmp-plugin 0 fails: TypeError: {said}"
 
 
 # The contract

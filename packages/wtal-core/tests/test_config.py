@@ -182,6 +182,36 @@ def test_a_choice_lists_what_can_be_chosen(write):
     assert "attention" in problem
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (GRID + "grid = { frames_per_second = 25, stride = " + "9" * 400 + " }", "`data.grid.stride`: {} 2147483647"),
+        (DATA + "[training]\niterations = " + "9" * 400, "`training.iterations`: {} 2147483647"),
+        (DATA + "[[stages]]\nmodels = 2147483648", "`stages[0].models`: {} 2147483647"),
+        ("threads = 1025\n" + DATA, "`threads`: {} 1024"),
+    ],
+)
+def test_whole_numbers_are_such_as_a_machine_counts(write, tmp_path, text, said):
+    assert problems(write(text)) == [f"{tmp_path / 'e.toml'}: {said.format('Expected `int` <=')}"]
+
+
+def test_a_path_that_is_not_utf8_is_refused(write, plain, tmp_path):
+    folder = tmp_path / "caf\udce9"
+    folder.mkdir()
+    file = write(DATA).rename(folder / "e.toml")
+    shown = ascii(str(folder))[1:-1]
+    assert [told.encode("ascii", "backslashreplace").decode() for told in problems(file)] == [
+        f"{shown}/e.toml: `data.{key}`: '{shown}/{name}' is a path that is not UTF-8, so a run cannot keep it; rename "
+        "the folder"
+        for key, name in {"annotations": "a.json", "features": "f"}.items()
+    ]
+    with pytest.raises(ConfigError) as error:
+        config.configure(plain, ["data.features=caf\udce9"])
+    assert str(error.value) == (
+        "--set 'data.features=caf\\udce9': not UTF-8, so a run cannot keep it; write it in UTF-8"
+    )
+
+
 @pytest.mark.parametrize("value", ["nan", "inf"])
 @pytest.mark.parametrize("key", ["learning_rate", "weight_decay"])
 def test_numbers_are_finite(write, key, value):

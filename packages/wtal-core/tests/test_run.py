@@ -204,6 +204,16 @@ def test_an_existing_run_is_refused(wtal, tiny, done, out):
     assert contents(done) == before
 
 
+def test_a_run_folder_that_is_not_utf8_is_refused_before_training(wtal, tiny, tmp_path):
+    answer = wtal("run", tiny, "--out", tmp_path / "caf\udce9")
+    assert (answer.code, answer.out) == (2, "")
+    shown = f"{tmp_path}/caf\\udce9/seed-0"
+    assert answer.err == (
+        f"error: '{shown}' is a path that is not UTF-8, and checkpoints cannot be read there; choose another --out\n"
+    )
+    assert not (tmp_path / "caf\udce9").exists()
+
+
 def test_another_experiment_is_refused_with_the_keys_that_differ(wtal, tiny, done, out):
     before = contents(done)
     changes = ["--set", "training.iterations=20", "--set", "model.decoder.sparsity=1"]

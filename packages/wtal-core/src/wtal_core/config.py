@@ -22,12 +22,12 @@ import msgspec
 import tomli_w
 from msgspec import Meta, Struct, field
 
-from wtal_core.data.names import CONTROL, misplaced, normal
+from wtal_core.data.names import CONTROL, misplaced, normal, writable
 from wtal_core.errors import ConfigError, Problems, WtalError, did_you_mean
 from wtal_core.text import read_text
 
 Positive = Annotated[float, Meta(gt=0, le=sys.float_info.max)]
-PositiveInt = Annotated[int, Meta(gt=0)]
+PositiveInt = Annotated[int, Meta(gt=0, le=2**31 - 1)]
 NonNegative = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 Probability = Annotated[float, Meta(ge=0, lt=1)]
 
@@ -137,7 +137,8 @@ class Experiment(Table, frozen=True):
     stages: list[Stage] = field(default_factory=lambda: [Stage()])
     trackers: list[Component] = field(default_factory=list)  #: told how the run goes
     seed: Annotated[int, Meta(ge=0)] = 0  #: of all that is drawn at random
-    threads: PositiveInt = 1  #: of torch on the CPU; fixed, because sums split among threads round differently
+    #: of torch on the CPU; fixed, because sums split among threads round differently
+    threads: Annotated[int, Meta(gt=0, le=1024)] = 1
     device: str = "auto"  #: a torch device; "auto" is the GPU if there is one
     disable_plugins: list[str] = field(default_factory=list)  #: distributions whose plugins are ignored
 
@@ -237,6 +238,13 @@ def examine(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment | None
     here = path.resolve().parent
     data = experiment.data
     paths = {"annotations": str(here / data.annotations), "features": str(here / data.features)}
+    problems += [
+        ConfigError(
+            f"{path}: `data.{key}`: {value!a} is a path that is not UTF-8, so a run cannot keep it; rename the folder"
+        )
+        for key, value in paths.items()
+        if not writable(value)
+    ]
     return msgspec.structs.replace(experiment, data=msgspec.structs.replace(data, **paths)), problems
 
 
@@ -253,6 +261,8 @@ def configure(experiment: Experiment, settings: Sequence[str]) -> Experiment:
     for setting in settings:
         key, equals, text = setting.partition("=")
         *parents, last = keys = [part.strip() for part in key.split(".")]
+        if not writable(setting):
+            raise ConfigError(f"--set {setting!a}: not UTF-8, so a run cannot keep it; write it in UTF-8")
         if not equals or not all(keys):
             raise ConfigError(f"--set {setting}: expected key.path=value, such as training.iterations=500")
         target: Any = table

@@ -42,6 +42,15 @@ def by_normal_form(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def writable(name: str) -> bool:
+    """Whether UTF-8 can write a name: what the system gives of a name in another encoding has halves of characters."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def misplaced(name: str) -> bool:
     """Whether a name, taken for a path below some folder, is none, or has a second spelling, or leaves the folder."""
     parts = name.replace(os.sep, "/").split("/")

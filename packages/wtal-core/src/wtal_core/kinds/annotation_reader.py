@@ -12,6 +12,7 @@ from wtal_core import binding
 from wtal_core.answers import require
 from wtal_core.binding import blaming
 from wtal_core.contracts import Instance, Video
+from wtal_core.data.names import writable
 from wtal_core.errors import WtalError
 from wtal_core.testing.trial import Trial, clause, once, refused, spoil
 
@@ -46,6 +47,7 @@ class Bound(binding.Bound):
             names = list(self.made.names())
             if not all(isinstance(name, str) for name in names):
                 raise TypeError(f"names must be strings, got {names!r}")
+            _require_writable(*names)
         return names
 
     def video(self, name: str) -> Video:
@@ -65,6 +67,7 @@ class Bound(binding.Bound):
             subset = ask(name)
             if not isinstance(subset, str):
                 raise TypeError(f"a subset must be a string, got {subset!r}")
+            _require_writable(subset)
         return subset
 
     @property
@@ -78,6 +81,7 @@ def _video(answer: Any) -> Video:
     name, subset, duration, instances = answer
     if not isinstance(name, str) or not isinstance(subset, str):
         raise TypeError(f"a video's name and subset must be strings, got {name!r} and {subset!r}")
+    _require_writable(name, subset)
     if duration is not None and not (math.isfinite(duration) and duration > 0):
         raise TypeError(f"video {name!r}: the duration must be above 0 s or None, got {duration!r}")
     return Video(name, subset, duration, tuple(_instance(name, *one) for one in instances))
@@ -86,12 +90,19 @@ def _video(answer: Any) -> Video:
 def _instance(video: str, label: Any, segment: Any) -> Instance:
     if not isinstance(label, str):
         raise TypeError(f"video {video!r}: a label must be a string, got {label!r}")
+    _require_writable(label)
     if segment is None:
         return Instance(label)
     start, end = map(float, segment)
     if not (math.isfinite(end) and 0 <= start <= end):
         raise TypeError(f"video {video!r}: a segment must have 0 <= start <= end, got {segment!r}")
     return Instance(label, (start, end))
+
+
+def _require_writable(*names: str) -> None:
+    for name in names:
+        if not writable(name):
+            raise TypeError(f"names must be what UTF-8 can write, as files of a run hold them, got {name!a}")
 
 
 # Clauses of the kit

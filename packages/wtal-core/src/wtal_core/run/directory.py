@@ -30,6 +30,7 @@ import torch
 
 from wtal_core import check, config
 from wtal_core.data.dataset import Dataset
+from wtal_core.data.names import writable
 from wtal_core.errors import RunError
 from wtal_core.files import remove_leftovers, write
 from wtal_core.lock import taking
@@ -88,8 +89,13 @@ def check_free(path: Path, experiment: config.Experiment, *, resume: bool) -> No
     """Make sure that a run can start or continue here.
 
     Raises:
-        RunError: the directory holds a run and `resume` is not set, or holds another experiment.
+        RunError: the directory holds a run and `resume` is not set, or holds another experiment; or its path is not
+            UTF-8, in which alone checkpoints can be read back.
     """
+    if not writable(str(path)):
+        raise RunError(
+            f"{str(path)!a} is a path that is not UTF-8, and checkpoints cannot be read there; choose another --out"
+        )
     settled = path / "config.toml"
     if not settled.exists():
         return

@@ -73,8 +73,11 @@ def record_stage(
     """
     try:
         known = msgspec.convert(read_json(path, RunError) if path.exists() else {}, dict[str, _StageRecord])
-    except msgspec.ValidationError as error:
-        raise RunError(f"{path}: {error}; delete it") from error
+    except OSError as error:
+        raise RunError(f"{path}: cannot read: {error.strerror or error}") from error
+    except (RunError, msgspec.ValidationError) as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise RunError(f"{path}: not a record of stages: {reason}; delete it") from error
     name, stage = f"stage-{settings.number}", settings.stage
     told = {**known[name].fresh, **fresh} if name in known else dict(fresh)
     known[name] = _StageRecord(stage.teacher, full_supervision, stage.models, stage.start, told)
