@@ -38,6 +38,7 @@ def environment(tmp_path_factory):
         "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
         "PYTHONDONTWRITEBYTECODE": "1",
         "COLUMNS": "80",  # as the guide shows it
+        "CI": "",  # with which pytest cuts no line
     }
 
 
