@@ -37,7 +37,7 @@ class Smoothness:
 
 
 class Background:
-    """Attention and background must be opposites: the mean of |1 - attention - background| (CO2-Net's guide, MM 2021).
+    """Attention and background must be opposites: the mean of `abs(1 - attention - background)` (CO2-Net's guide, MM 2021).
 
     For decoders that learn one attention for all classes, as `snippet-classifier` does with `suppressed`.
 
