@@ -37,7 +37,9 @@ class Smoothness:
 
 
 class Background:
-    """Attention and background must be opposites: the mean of `abs(1 - attention - background)` (CO2-Net's guide, MM 2021).
+    """Attention and background must be opposites: the mean of `abs(1 - attention - background)`.
+
+    The guide term of CO2-Net (Hong et al., MM 2021).
 
     For decoders that learn one attention for all classes, as `snippet-classifier` does with `suppressed`.
 
