@@ -105,7 +105,8 @@ def test_counts_are_given_only_if_the_experiment_says_so(counts):
 
 def batch_of(dataset, rows, lessons=None, moments=None):
     model = build_model(config.stages(EXPERIMENT)[0], discover(), Dimensions(4, 2), moments)
-    return model, make_batch(dataset, "rgb", np.array([4, 1]), np.array(rows), model, lessons)
+    instances = dataset.targets(dataset.training)
+    return model, make_batch(dataset, "rgb", np.array([4, 1]), np.array(rows), model, instances, lessons)
 
 
 EXPERIMENT = config.Experiment(data=config.Data(annotations="", features="", grid="duration"))

@@ -53,6 +53,7 @@ def make_batch(
     chosen: IntArray,
     rows: IntArray,
     model: StreamModel,
+    instances: FloatArray,
     lessons: Mapping[str, FloatArray] | None,
 ) -> Batch:
     """The batch of the chosen training videos at rows (B, T), on the model's device.
@@ -63,6 +64,7 @@ def make_batch(
         chosen: indices of training videos, (B,).
         rows: as of `clip_rows`.
         model: standardises the features.
+        instances: of all training videos per class, (N, C), as of `Dataset.targets`.
         lessons: what the teacher says of each training video, (C, length) by name, if there is one.
     """
     device = model.mean.device
@@ -74,7 +76,7 @@ def make_batch(
     if mask is not None:
         standardized = standardized * mask.unsqueeze(2)
     taught = None if lessons is None else snippet_targets([lessons[video.name] for video in videos], rows)
-    targets = targets_of(dataset.targets(videos), dataset.data.counts, device, taught)
+    targets = targets_of(instances[chosen], dataset.data.counts, device, taught)
     return Batch(standardized, mask, targets, torch.from_numpy(rows).to(device))
 
 

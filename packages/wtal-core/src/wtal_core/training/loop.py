@@ -72,7 +72,8 @@ def train(
     index = dataset.streams.index(task.stream)
     sampler = task.registry.build("sampler", settings.sampler)
     clip = task.registry.build("clip", settings.clip)
-    labels = (dataset.targets(dataset.training) > 0).astype(np.float64)
+    instances = dataset.targets(dataset.training)
+    labels = (instances > 0).astype(np.float64)
     for done in range(start + 1, settings.iterations + 1):
         logs = done % LOG_EVERY == 0 or done == settings.iterations
         saves = done % settings.checkpoint_every == 0 or done == settings.iterations
@@ -84,7 +85,7 @@ def train(
                 raise PluginError(f"{sampler.component} {what}: {failure(error)}") from error
             generator = np.random.default_rng([task.seed, index, done - 1])
             rows = clip_rows(dataset, [dataset.training[i] for i in chosen], task.stream, clip, generator)
-            batch = make_batch(dataset, task.stream, chosen, rows, model, task.lessons)
+            batch = make_batch(dataset, task.stream, chosen, rows, model, instances, task.lessons)
             with seeded(task.seed, index, done):
                 terms = _step(model, optimizer, batch, task, chosen, done)
         if logs or saves:
