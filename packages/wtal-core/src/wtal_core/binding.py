@@ -1,7 +1,7 @@
 """Bound components: what the registry builds comes back in a wrapper that guards the border, once.
 
-The wrapper calls the component, completes optional parts of its answer, holds the answer against the contract, and
-turns whatever goes wrong inside into an error that names the component and what the host was doing.
+The wrapper calls the component, holds its answer against the contract, and turns whatever goes wrong inside into an
+error that names the component and what the host was doing.
 """
 
 from __future__ import annotations
@@ -74,30 +74,20 @@ def blaming(
 
 
 class Bound:
-    """A component in its wrapper; a kind's file derives from this what its border needs.
+    """A component in its wrapper; a kind's file derives from this what its border needs."""
 
-    Attributes:
-        made: what the component's own code built.
-        component: its name and origin.
-        given: what of the host's reached its constructor.
-    """
-
-    refusals: ClassVar[tuple[type[Exception], ...]] = ()
+    refusals: ClassVar[tuple[type[Exception], ...]] = ()  # errors by which it says what is wrong with its arguments
 
     def __init__(self, made: Any, component: Component, given: Mapping[str, Any]) -> None:
-        self.made = made
+        self.made = made  # by the component's own code
         self.component = component
-        self.given = given
+        self.given = given  # what of the host's reached its constructor
 
     def __call__(self, *arguments: Any) -> Any:
-        """The component's answer, complete and right."""
+        """The component's answer, held against the contract."""
         with blaming(self.component, self.refusals):
-            answer = self.complete(self.made(*arguments))
+            answer = self.made(*arguments)
             self.check(answer, *arguments)
-        return answer
-
-    def complete(self, answer: Any) -> Any:
-        """The answer with its optional parts."""
         return answer
 
     def rehearse(self, num_classes: int) -> None:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from wtal_core import answers, binding, contracts
 from wtal_core.answers import require
 from wtal_core.contracts import ActivationMaps, Intervals
-from wtal_core.testing.trial import Example, Trial, clause, repeats, same_arrays
+from wtal_core.testing import demands, inputs
+from wtal_core.testing.trial import Example, Trial, clause
 
 
 class Activation(Protocol):
@@ -31,19 +32,15 @@ class Bound(binding.Bound):
     """An activation in its wrapper."""
 
     def check(self, answer: Any, decoding: Any) -> None:
-        """Attention and response, (C, T) each."""
-        maps(answer, decoding.class_scores.shape[1], decoding.features.shape[1])
-
-
-def maps(answer: Any, num_classes: int, snippets: int) -> None:
-    """Hold an answer against the contract: attention and response, (C, T) each, in [0, 1]."""
-    require(
-        isinstance(answer, tuple) and len(answer) == 2,
-        f"an activation returns a tuple of two, attention and response, got {answers.form(answer)}",
-    )
-    for name, part in zip(("attention", "response"), answer, strict=True):
-        answers.array(name, part, (num_classes, snippets), np.float64)
-        answers.unit(name, part)
+        """Attention and response, (C, T) each, in [0, 1]."""
+        require(
+            isinstance(answer, tuple) and len(answer) == 2,
+            f"an activation returns a tuple of two, attention and response, got {answers.form(answer)}",
+        )
+        shape = decoding.class_scores.shape[1], decoding.features.shape[1]
+        for name, part in zip(("attention", "response"), answer, strict=True):
+            answers.array(name, part, shape, np.float64)
+            answers.unit(name, part)
 
 
 # Clauses of the kit
@@ -67,8 +64,7 @@ class Decoded(NamedTuple):
 def decodings(assemblies: int = 1, linear: bool = True) -> Iterator[Example]:
     """Decodings with every part that the head allows, the smallest first, each with attention and without."""
     for T, E, C in ((1, 1, 1), (2, 1, 2), (3, 2, 2), (100, 3, 3)):
-        features = (torch.arange(T * E) * 3 % 8 / 4 - 0.75).reshape(1, T, E)
-        attended = ((torch.arange(assemblies * T) * 3 + 1) % 4 / 4 + 0.25).reshape(1, assemblies, T)
+        features, attended = inputs.numbers(1, T, E), inputs.shares(1, assemblies, T)
         for attention in (attended, 0 * attended):
             attention.requires_grad_()  # as a decoder's
             head = nn.Linear(E, C, bias=False)
@@ -100,9 +96,9 @@ def other_decodings() -> Iterator[Example]:
 reading = partial(clause, "activation", decodings)
 
 
-@reading("a decoding with every part, one assembly and a linear head, gives attention and response, (C, T) in [0, 1]")
-def _form(trial: Trial, decoding: Decoded) -> None:
-    _read(trial, decoding)
+reading("a decoding with every part, one assembly and a linear head, gives attention and response, (C, T) in [0, 1]")(
+    demands.form
+)
 
 
 @reading("decoding and the model's gradients stay as they are")
@@ -113,9 +109,7 @@ def _untouched(trial: Trial, decoding: Decoded) -> None:
         require(tensor is None or tensor.grad is None, "It left a gradient in the model.")
 
 
-@reading("a decoding can be read twice, and gives the same maps")
-def _again(trial: Trial, **given: Any) -> None:
-    repeats(trial, trial.build(), given, decodings, list)
+reading("a decoding can be read twice, and gives the same maps")(demands.repeats(list))
 
 
 @reading("the classes of a decoding in another order give the maps in that order")
@@ -133,16 +127,9 @@ def _classes(trial: Trial, decoding: Decoded) -> None:
     )
     expected = trial.build()(decoding)
     got = trial.call(trial.build(), decoding=turned)
-    same_arrays([part[order.numpy()] for part in expected], got)
+    demands.same_arrays([part[order.numpy()] for part in expected], got)
 
 
 @clause("activation", other_decodings, "any other decoding gives the same form, or is refused by a ValueError")
-def _others(trial: Trial, decoding: Decoded) -> None:
-    try:
-        _read(trial, decoding)
-    except ValueError:
-        return
-
-
-def _read(trial: Trial, decoding: Decoded) -> None:
-    maps(trial.call(trial.build(), decoding=decoding), decoding.class_scores.shape[1], decoding.features.shape[1])
+def _others(trial: Trial, **given: Any) -> None:
+    demands.form_or_refusal(trial, **given)

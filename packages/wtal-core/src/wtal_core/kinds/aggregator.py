@@ -16,20 +16,8 @@ from wtal_core.answers import require
 from wtal_core.binding import blaming, checking
 from wtal_core.discovery import Component
 from wtal_core.errors import PluginError
-from wtal_core.testing.trial import (
-    Example,
-    Trial,
-    all_seen,
-    clause,
-    devices,
-    draws_in_training_alone,
-    once,
-    opened,
-    places,
-    remembers,
-    same,
-    some_seen,
-)
+from wtal_core.testing import demands, inputs
+from wtal_core.testing.trial import Example, Trial, clause
 
 
 class Aggregator(Protocol):
@@ -105,8 +93,7 @@ MODES = (False, True)  # of training
 def examples() -> Iterator[Example]:
     """Features (B, T, E) and attention (B, T), then (B, S, T): the smallest first."""
     for B, T, E in SIZES:
-        features = (torch.arange(B * T * E) * 3 % 8 / 4 - 0.75).reshape(B, T, E)
-        several = ((torch.arange(B * CLASSES * T) * 3 + 1) % 4 / 4 + 0.25).reshape(B, CLASSES, T)
+        features, several = inputs.numbers(B, T, E), inputs.shares(B, CLASSES, T)
         for attention in (several[:, 0].clone(), several):
             yield {"features": features, "attention": attention}
 
@@ -115,19 +102,14 @@ promise = partial(clause, "aggregator", examples)
 
 
 def _build(trial: Trial, seed: int = 0) -> Any:
-    return trial.build(seed, **_told(trial))
-
-
-def _told(trial: Trial) -> dict[str, int]:
-    return {"num_classes": CLASSES} if "num_classes" in inspect.signature(trial.make).parameters else {}
+    return trial.build(seed, num_classes=CLASSES)
 
 
 def _hold(trial: Trial, pool: Any, **given: Any) -> None:
-    answer = trial.call(pool, **given)
-    pooled(answer, given["features"], given["attention"], _told(trial).get("num_classes"))
+    pooled(trial.call(pool, **given), given["features"], given["attention"], trial.bound.num_classes)
 
 
-@clause("aggregator", once, "it is an nn.Module")
+@clause("aggregator", inputs.once, "it is an nn.Module")
 def _module(trial: Trial) -> None:
     _build(trial)
 
@@ -136,10 +118,10 @@ def _module(trial: Trial) -> None:
     "features (B, T, E) give (B, E), or (B, S, E) under S attentions: finite, with their dtype and on their device"
 )
 def _form(trial: Trial, features: Tensor, attention: Tensor) -> None:
-    for device, dtype, training in product(devices(), (torch.float32, torch.float64), MODES):
+    for device, dtype, training in product(inputs.devices(), (torch.float32, torch.float64), MODES):
         pool = _build(trial).to(device, dtype).train(training)
         x, a = features.to(device, dtype), attention.to(device, dtype)
-        for mask in (None, some_seen(x)):
+        for mask in (None, inputs.some_seen(x)):
             _hold(trial, pool, features=x, attention=a, mask=mask)
 
 
@@ -147,7 +129,7 @@ def _form(trial: Trial, features: Tensor, attention: Tensor) -> None:
 def _untouched(trial: Trial, features: Tensor, attention: Tensor) -> None:
     for training in MODES:
         pool = _build(trial).train(training)
-        given = {"features": features, "attention": attention, "mask": some_seen(features)}
+        given = {"features": features, "attention": attention, "mask": inputs.some_seen(features)}
         trial.call(pool, **given)
         trial.unchanged(**given)
         if hasattr(pool, "coefficients"):
@@ -158,12 +140,12 @@ def _untouched(trial: Trial, features: Tensor, attention: Tensor) -> None:
 
 @promise("evaluation draws nothing at random, and training only from torch's generator")
 def _draws(trial: Trial, features: Tensor, attention: Tensor) -> None:
-    draws_in_training_alone(partial(_build, trial), partial(_answer, trial, features, attention))
+    demands.draws_in_training_alone(partial(_build, trial), partial(_answer, trial, features, attention))
 
 
 @promise("the answer is finite without attention, with full attention, and for a video of which nothing is seen")
 def _extremes(trial: Trial, features: Tensor, attention: Tensor) -> None:
-    seen = all_seen(features)
+    seen = inputs.all_seen(features)
     for training in MODES:
         pool = _build(trial).train(training)
         for a, mask in ((attention * 0, seen), (attention * 0 + 1, seen), (attention, ~seen)):
@@ -172,26 +154,29 @@ def _extremes(trial: Trial, features: Tensor, attention: Tensor) -> None:
 
 @promise("a snippet that the mask hides, padding at the end or a hole, is as if it were not there")
 def _hidden(trial: Trial, features: Tensor, attention: Tensor) -> None:
-    for training, at in product(MODES, places(features)):
+    for training, at in product(MODES, inputs.places(features)):
 
         def pool(value: float, weight: float, training: bool = training, at: int = at) -> Any:
-            given = {"features": opened(features, at, value), "attention": opened(attention, at, weight, -1)}
-            mask = opened(all_seen(features), at, False)
+            given = {
+                "features": inputs.opened(features, at, value),
+                "attention": inputs.opened(attention, at, weight, -1),
+            }
+            mask = inputs.opened(inputs.all_seen(features), at, False)
             return trial.call(_build(trial).train(training), **given, mask=mask)
 
         # What training draws may depend on the length: there one hidden snippet is held against another.
-        expected = pool(0, 0) if training else _build(trial).eval()(features, attention, all_seen(features))
+        expected = pool(0, 0) if training else _build(trial).eval()(features, attention, inputs.all_seen(features))
         got = pool(8, 1)
-        require(same(got, expected), f"A hidden snippet turned {expected.tolist()} into {got.tolist()}.")
+        require(demands.same(got, expected), f"A hidden snippet turned {expected.tolist()} into {got.tolist()}.")
 
 
 @promise("without a mask every snippet is seen")
 def _no_mask(trial: Trial, features: Tensor, attention: Tensor) -> None:
     pool = _build(trial).eval()
-    expected = pool(features, attention, all_seen(features))
+    expected = pool(features, attention, inputs.all_seen(features))
     for without in ({}, {"mask": None}):
         got = trial.call(pool, features=features, attention=attention, **without)
-        require(same(got, expected), f"A mask of True gives {expected.tolist()}, no mask {got.tolist()}.")
+        require(demands.same(got, expected), f"A mask of True gives {expected.tolist()}, no mask {got.tolist()}.")
 
 
 @promise("each video of a batch is pooled for itself, under each attention for itself")
@@ -199,17 +184,17 @@ def _alone(trial: Trial, features: Tensor, attention: Tensor) -> None:
     pool = _build(trial).eval()
     one_by_one = torch.cat([pool(x[None], a[None], None) for x, a in zip(features, attention, strict=True)])
     got = trial.call(pool, features=features, attention=attention, mask=None)
-    require(same(got, one_by_one), f"Together {got.tolist()}, one by one {one_by_one.tolist()}.")
+    require(demands.same(got, one_by_one), f"Together {got.tolist()}, one by one {one_by_one.tolist()}.")
     if attention.ndim == 3:
         dark = attention.clone()
         dark[:, 1:] = 0
         first = trial.call(pool, features=features, attention=dark, mask=None)[:, 0]
-        require(same(first, got[:, 0]), f"Beside others {got[:, 0].tolist()}, beside none {first.tolist()}.")
+        require(demands.same(first, got[:, 0]), f"Beside others {got[:, 0].tolist()}, beside none {first.tolist()}.")
 
 
 @promise("gradients reach the features, and are finite at any attention")
 def _gradient(trial: Trial, features: Tensor, attention: Tensor) -> None:
-    masks = (None, some_seen(features), ~all_seen(features))
+    masks = (None, inputs.some_seen(features), ~inputs.all_seen(features))
     for training, values, mask in product(MODES, (attention, attention * 0, attention * 0 + 1), masks):
         x, a = features.clone().requires_grad_(), values.clone().requires_grad_()
         answer = trial.call(_build(trial).train(training), features=x, attention=a, mask=mask)
@@ -223,7 +208,7 @@ def _gradient(trial: Trial, features: Tensor, attention: Tensor) -> None:
 
 @promise("its state_dict holds all that it has learnt")
 def _state(trial: Trial, features: Tensor, attention: Tensor) -> None:
-    remembers(partial(_build, trial), partial(_answer, trial, features, attention))
+    demands.remembers(partial(_build, trial), partial(_answer, trial, features, attention))
 
 
 def _answer(trial: Trial, features: Tensor, attention: Tensor, pool: nn.Module) -> list[Tensor]:
@@ -235,8 +220,8 @@ def _coefficients(trial: Trial, features: Tensor, attention: Tensor) -> None:
     pool = _build(trial).eval()
     if not hasattr(pool, "coefficients"):
         return
-    mask = some_seen(features)
-    for given, hidden in (({}, ~all_seen(features)), ({"mask": mask}, ~mask)):
+    mask = inputs.some_seen(features)
+    for given, hidden in (({}, ~inputs.all_seen(features)), ({"mask": mask}, ~mask)):
         weights = trial.call(pool.coefficients, attention=attention, **given)
         expected = pool(features, attention, **given)
         form = (*expected.shape[:-1], features.shape[1])
@@ -246,4 +231,7 @@ def _coefficients(trial: Trial, features: Tensor, attention: Tensor) -> None:
         unseen = rows.masked_select(hidden.unsqueeze(1))
         require(not unseen.any(), f"On what is hidden they are not zero: {weights.tolist()}.")
         got = (rows.unsqueeze(-1) * features.unsqueeze(1)).sum(2).reshape(expected.shape)
-        require(same(got, expected), f"They weigh {features.tolist()} to {got.tolist()}, not to {expected.tolist()}.")
+        require(
+            demands.same(got, expected),
+            f"They weigh {features.tolist()} to {got.tolist()}, not to {expected.tolist()}.",
+        )

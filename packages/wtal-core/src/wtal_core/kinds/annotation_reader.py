@@ -14,7 +14,8 @@ from wtal_core.binding import blaming
 from wtal_core.contracts import Instance, Video
 from wtal_core.data.names import writable
 from wtal_core.errors import WtalError
-from wtal_core.testing.trial import Trial, clause, once, refused, spoil
+from wtal_core.testing import demands, inputs
+from wtal_core.testing.trial import Trial, clause
 
 
 class AnnotationReader(Protocol):
@@ -116,7 +117,7 @@ VIDEOS = (
     Video("c", "test", 2.0, ()),
 )
 
-promise = partial(clause, "annotation reader", once)
+promise = partial(clause, "annotation reader", inputs.once)
 
 
 @promise("names() are the videos, and video(name) has subset, instances and duration, if there is one, again and again")
@@ -139,9 +140,9 @@ def _videos(trial: Trial) -> None:
 def _missing(trial: Trial) -> None:
     with trial.written(VIDEOS) as path:
         nowhere = path.with_name("nowhere")
-        refused(trial, nowhere, (OSError, ValueError, WtalError), partial(_read, trial), path=nowhere)
-        spoil(path)
-        refused(trial, path, (OSError, ValueError, WtalError), partial(_read, trial), path=path)
+        demands.refused(trial, nowhere, (OSError, ValueError, WtalError), partial(_read, trial), path=nowhere)
+        demands.spoil(path)
+        demands.refused(trial, path, (OSError, ValueError, WtalError), partial(_read, trial), path=path)
 
 
 def _read(trial: Trial, path: Path) -> list[Video]:

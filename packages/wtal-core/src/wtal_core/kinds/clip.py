@@ -38,31 +38,26 @@ class Bound(binding.Bound):
         self.contiguous = bool(getattr(made, "contiguous", False))
 
     def check(self, answer: Any, length: int, _generator: Any) -> None:
-        """Rows in order."""
-        rows(answer, length, self.contiguous)
+        """Rows in order, without gaps if it says that it is contiguous."""
+        require(
+            isinstance(answer, np.ndarray) and answer.ndim == 1 and answer.dtype == np.int64,
+            f"a clip must be an array (T,) of int64, got {answers.form(answer)}",
+        )
+        if (answer < -1).any() or (answer >= length).any():
+            raise answers.ContractError(
+                f"the rows of a video of {length} snippets must lie below it, got {answer.tolist()}"
+            )
+        shown = answer[answer >= 0]
+        require(shown.size > 0, "a clip must show at least one row")
+        if (np.diff(shown) < 0).any():
+            raise answers.ContractError(f"the rows of a clip must be in order, got {answer.tolist()}")
+        if self.contiguous and (np.diff(shown) != np.diff(np.flatnonzero(answer >= 0))).any():
+            raise answers.ContractError(f"the rows of a contiguous clip must follow each other, got {answer.tolist()}")
 
     def rehearse(self, num_classes: int) -> None:  # noqa: ARG002
         """Try it on short and long videos."""
         for length in (1, 2, 50):
             self(length, np.random.default_rng(0))
-
-
-def rows(answer: Any, length: int, contiguous: bool) -> None:
-    """Hold an answer against the contract."""
-    require(
-        isinstance(answer, np.ndarray) and answer.ndim == 1 and answer.dtype == np.int64,
-        f"a clip must be an array (T,) of int64, got {answers.form(answer)}",
-    )
-    if (answer < -1).any() or (answer >= length).any():
-        raise answers.ContractError(
-            f"the rows of a video of {length} snippets must lie below it, got {answer.tolist()}"
-        )
-    shown = answer[answer >= 0]
-    require(shown.size > 0, "a clip must show at least one row")
-    if (np.diff(shown) < 0).any():
-        raise answers.ContractError(f"the rows of a clip must be in order, got {answer.tolist()}")
-    if contiguous and (np.diff(shown) != np.diff(np.flatnonzero(answer >= 0))).any():
-        raise answers.ContractError(f"the rows of a contiguous clip must follow each other, got {answer.tolist()}")
 
 
 # Clauses of the kit
@@ -84,7 +79,7 @@ def _form(trial: Trial, length: int) -> None:
     clip = trial.build()
     for seed in range(20):
         generator = np.random.default_rng(seed)
-        rows(trial.call(clip, length=length, generator=generator), length, bool(getattr(clip, "contiguous", False)))
+        trial.bound.check(trial.call(clip, length=length, generator=generator), length, generator)
 
 
 @promise("what it draws comes from the generator alone, whatever it was asked before")

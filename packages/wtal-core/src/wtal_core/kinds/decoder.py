@@ -16,20 +16,8 @@ from wtal_core.binding import blaming
 from wtal_core.contracts import Targets, Video
 from wtal_core.discovery import Component
 from wtal_core.errors import PluginError, WtalError, one_line
-from wtal_core.testing.trial import (
-    Example,
-    Trial,
-    all_seen,
-    clause,
-    devices,
-    draws_in_training_alone,
-    opened,
-    places,
-    remembers,
-    same,
-    shown,
-    some_seen,
-)
+from wtal_core.testing import demands, inputs
+from wtal_core.testing.trial import Example, Trial, clause, shown
 
 
 class Decoder(Protocol):
@@ -62,15 +50,7 @@ class Decoder(Protocol):
 
 
 #: What a decoder may leave out.
-OPTIONAL = (
-    "pooled",
-    "logits",
-    "snippet_logits",
-    "background_logits",
-    "head_weight",
-    "probabilities",
-    "intervals",
-)
+OPTIONAL = ("pooled", "logits", "snippet_logits", "background_logits", "head_weight", "probabilities", "intervals")
 
 
 class Decoding:
@@ -96,11 +76,7 @@ class Bound(binding.Bound):
         self.context: int = context
 
     def __call__(self, features: Tensor, mask: Tensor | None = None, targets: Targets | None = None) -> Any:
-        """The decoding, complete.
-
-        Raises:
-            Refusal: the decoder cannot learn from the targets, and says of which video.
-        """
+        """The decoding, complete; a `Refusal` says of which video the decoder cannot learn from the targets."""
         with blaming(self.component):
             decoding = Decoding(_refusable(self.made, features, mask, targets))
             decoded(decoding, features, mask, self.given["num_classes"])
@@ -226,9 +202,8 @@ class WeightedMean(nn.Module):
 def examples() -> Iterator[Example]:
     """Features (B, T, D) and targets of C classes, the smallest first; every video has one label, twice."""
     for B, T, D, C in SIZES:
-        features = (torch.arange(B * T * D) * 3 % 8 / 4 - 0.75).reshape(B, T, D)
         labels = torch.eye(C)[torch.arange(B) % C]
-        yield {"features": features, "targets": Targets(labels, 2 * labels)}
+        yield {"features": inputs.numbers(B, T, D), "targets": Targets(labels, 2 * labels)}
 
 
 promise = partial(clause, "decoder", examples)
@@ -267,7 +242,7 @@ def _parts(answer: Any, seen: Tensor | None = None) -> dict[str, Tensor]:
 def _require_equal(got: dict[str, Tensor], expected: dict[str, Tensor], where: str) -> None:
     for name, part in got.items():
         told = f"{where} {name} is {expected[name].tolist()}, here {part.tolist()}."
-        require(same(part, expected[name]), told)
+        require(demands.same(part, expected[name]), told)
 
 
 @promise("built with feature_dim, num_classes and aggregator, it is an nn.Module")
@@ -285,10 +260,10 @@ def _submodule(trial: Trial, features: Tensor, targets: Targets) -> None:
 
 @promise("decodings have their shapes, ranges, dtype and device, in evaluation and in training with targets")
 def _form(trial: Trial, features: Tensor, targets: Targets) -> None:
-    for device in devices():
+    for device in inputs.devices():
         decoder = _build(trial, features, targets).to(device)
         x, learnt = features.to(device), Targets(*(part.to(device) for part in targets if part is not None))
-        for mask, given in product((None, some_seen(x)), (None, learnt, Targets(learnt.labels))):
+        for mask, given in product((None, inputs.some_seen(x)), (None, learnt, Targets(learnt.labels))):
             decoder.train(given is not None)
             answer = trial.call(decoder, features=x, mask=mask, targets=given)
             decoded(Decoding(answer), x, mask, learnt.labels.shape[1])
@@ -298,7 +273,7 @@ def _form(trial: Trial, features: Tensor, targets: Targets) -> None:
 def _untouched(trial: Trial, features: Tensor, targets: Targets) -> None:
     for training in (False, True):
         decoder = _build(trial, features, targets).train(training)
-        given = {"features": features, "mask": some_seen(features), "targets": targets if training else None}
+        given = {"features": features, "mask": inputs.some_seen(features), "targets": targets if training else None}
         decoding = trial.call(decoder, **given)
         trial.unchanged(**given)
     trial.call(decoder.loss, decoding=decoding, targets=targets)
@@ -307,7 +282,9 @@ def _untouched(trial: Trial, features: Tensor, targets: Targets) -> None:
 
 @promise("evaluation draws nothing at random, and training only from torch's generator")
 def _draws(trial: Trial, features: Tensor, targets: Targets) -> None:
-    draws_in_training_alone(partial(_build, trial, features, targets), partial(_answer, trial, features, targets))
+    demands.draws_in_training_alone(
+        partial(_build, trial, features, targets), partial(_answer, trial, features, targets)
+    )
 
 
 @promise(
@@ -328,7 +305,7 @@ def _head(trial: Trial, features: Tensor, targets: Targets) -> None:
     for c in range(outputs.shape[2]):
         (slope,) = torch.autograd.grad(outputs[..., c].sum(), inputs, retain_graph=True, allow_unused=True)
         require(slope is not None, connected)
-        agree = weight is None or same(slope, weight[c].expand_as(slope))
+        agree = weight is None or demands.same(slope, weight[c].expand_as(slope))
         require(agree, f"Of class {c} the slope is {slope.tolist()}, and head_weight is {shown(weight)}.")
 
 
@@ -338,7 +315,7 @@ def _head(trial: Trial, features: Tensor, targets: Targets) -> None:
 def _pooled(trial: Trial, features: Tensor, targets: Targets) -> None:
     aggregator = WeightedMean()
     decoder = _build(trial, features, targets, aggregator=aggregator).eval()
-    for mask in (None, some_seen(features)):
+    for mask in (None, inputs.some_seen(features)):
         decoding = Decoding(trial.call(decoder, features=features, mask=mask))
         if decoding.pooled is None:
             return
@@ -351,12 +328,12 @@ def _pooled(trial: Trial, features: Tensor, targets: Targets) -> None:
         elif mask is not None:  # of the first video the first snippet alone is seen
             pooled, own = decoding.pooled[0], decoding.features[:1, 0]
             scale = (pooled * own).sum(1, keepdim=True) / (own**2).sum().clamp(min=1e-12)
-            require(same(pooled, scale * own), f"Of features {own.tolist()} alone it pools {pooled.tolist()}.")
+            require(demands.same(pooled, scale * own), f"Of features {own.tolist()} alone it pools {pooled.tolist()}.")
 
 
 @promise("the loss is a dict of named finite scalars, whose sum has a finite gradient for the parameters")
 def _loss(trial: Trial, features: Tensor, targets: Targets) -> None:
-    for given, mask in product((targets, Targets(targets.labels)), (None, some_seen(features))):
+    for given, mask in product((targets, Targets(targets.labels)), (None, inputs.some_seen(features))):
         decoder = _build(trial, features, targets).train()
         terms = trial.call(decoder.loss, decoding=decoder(features, mask, given), targets=given)
         loss_terms(terms)
@@ -374,14 +351,17 @@ def _loss(trial: Trial, features: Tensor, targets: Targets) -> None:
 @promise("a snippet that the mask hides, padding at the end or a hole, has no part in decoding and loss")
 def _hidden(trial: Trial, features: Tensor, targets: Targets) -> None:
     T = features.shape[1]
-    for training, at in product((False, True), places(features)):
+    for training, at in product((False, True), inputs.places(features)):
 
         def parts(value: float | None, training: bool = training, at: int = at) -> dict[str, Tensor]:
             decoder = _build(trial, features, targets).train(training)
             given = targets if training else None
             if value is None:
-                return _parts(decoder(features, all_seen(features)))
-            hiding = {"features": opened(features, at, value), "mask": opened(all_seen(features), at, False)}
+                return _parts(decoder(features, inputs.all_seen(features)))
+            hiding = {
+                "features": inputs.opened(features, at, value),
+                "mask": inputs.opened(inputs.all_seen(features), at, False),
+            }
             decoding = trial.call(decoder, **hiding, targets=given)
             terms = decoder.loss(decoding, targets) if training else {}
             return _parts(decoding, torch.arange(T + 1) != at) | terms
@@ -395,7 +375,7 @@ def _hidden(trial: Trial, features: Tensor, targets: Targets) -> None:
 @promise("without a mask every snippet is seen")
 def _no_mask(trial: Trial, features: Tensor, targets: Targets) -> None:
     decoder = _build(trial, features, targets).eval()
-    expected = _parts(decoder(features, all_seen(features)))
+    expected = _parts(decoder(features, inputs.all_seen(features)))
     for without in ({}, {"mask": None}):
         got = trial.call(decoder, features=features, **without)
         _require_equal(_parts(got), expected, "With a mask of True")
@@ -438,7 +418,7 @@ def _refusal(trial: Trial, features: Tensor, targets: Targets) -> None:
 
 @promise("its state_dict holds all that it has learnt")
 def _state(trial: Trial, features: Tensor, targets: Targets) -> None:
-    remembers(lambda seed: _build(trial, features, targets, seed), partial(_answer, trial, features, targets))
+    demands.remembers(lambda seed: _build(trial, features, targets, seed), partial(_answer, trial, features, targets))
 
 
 def _answer(trial: Trial, features: Tensor, targets: Targets, decoder: nn.Module) -> list[Tensor]:

@@ -12,7 +12,8 @@ from wtal_core import answers, binding
 from wtal_core.answers import require
 from wtal_core.contracts import Detections, FloatArray, IntArray, Segments
 from wtal_core.kinds.suppressor import VideoDetections
-from wtal_core.testing.trial import Example, Trial, clause, repeats, untouched
+from wtal_core.testing import demands
+from wtal_core.testing.trial import Example, Trial, clause
 
 
 class Evaluation(Protocol):
@@ -174,12 +175,8 @@ examples = partial(verdicts, perfect, some, nothing)
 promise = partial(clause, "evaluator", examples)
 
 
-@promise("precisions are (K, C) and (K,) in [0, 1], and NaN for a class without instances alone")
-def _form(trial: Trial, **given: Any) -> None:
-    verdict(trial.call(trial.build(), **given), given["ground_truth"], len(given["classes"]))
-
-
-promise("its arguments stay as they are")(untouched)
+promise("precisions are (K, C) and (K,) in [0, 1], and NaN for a class without instances alone")(demands.form)
+promise("its arguments stay as they are")(demands.untouched)
 
 
 @promise("mean_ap is the mean of average_precision over the classes that have instances")
@@ -192,15 +189,13 @@ def _mean(trial: Trial, **given: Any) -> None:
 
 @clause("evaluator", partial(verdicts, perfect), "detections and class scores equal to the ground truth score 1")
 def _perfect(trial: Trial, **given: Any) -> None:
-    mean = trial.call(trial.build(), **given).mean_ap
+    mean = trial.checked(**given).mean_ap
     require(bool(np.allclose(mean, 1)), f"mean_ap is {mean.tolist()}.")
 
 
 @clause("evaluator", ambiguous, "an interval of label -1 is no instance of any class")
 def _ambiguous(trial: Trial, **given: Any) -> None:
-    answer = trial.call(trial.build(), **given)
-    verdict(answer, given["ground_truth"], len(given["classes"]))
-    require(bool(np.allclose(answer.mean_ap, 1)), f"mean_ap is {answer.mean_ap.tolist()}.")
+    _perfect(trial, **given)
 
 
 # Of one video alone a protocol may say that even a ranking by chance is right.
@@ -219,11 +214,9 @@ def _order(trial: Trial, **given: Any) -> None:
     backwards = given | {
         name: dict(reversed(given[name].items())) for name in ("ground_truth", "detections", "class_scores")
     }
-    repeats(
+    demands.repeated(
         trial,
-        trial.build(),
-        given,
-        examples,
         lambda answer: [answer.tiou_thresholds, answer.mean_ap, answer.average_precision],
-        again=backwards,
+        given,
+        backwards,
     )

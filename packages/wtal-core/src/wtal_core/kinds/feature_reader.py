@@ -17,7 +17,8 @@ from wtal_core.binding import blaming
 from wtal_core.contracts import FloatArray, IntArray
 from wtal_core.data.names import by_normal_form
 from wtal_core.discovery import Component
-from wtal_core.testing.trial import Trial, clause, once, refused, spoil
+from wtal_core.testing import demands, inputs
+from wtal_core.testing.trial import Trial, clause
 
 
 class FeatureStore(Protocol):
@@ -98,7 +99,7 @@ FEATURES: Mapping[tuple[str, str], FloatArray] = {
     ("a", "flow"): np.arange(4.0).reshape(2, 2) / 4,
 }
 
-promise = partial(clause, "feature reader", once)
+promise = partial(clause, "feature reader", inputs.once)
 
 
 @promise("names(stream) are the videos that have features of the stream, sorted")
@@ -140,21 +141,21 @@ def _rows(trial: Trial) -> None:
 def _missing(trial: Trial) -> None:
     with trial.written(FEATURES) as path:
         store, nowhere = trial.build(path=path), path.with_name("nowhere")
-        refused(trial, nowhere, OSError, lambda path: trial.make(path=path), path=nowhere)
-        refused(trial, path, OSError, store.read, name="zebra", stream="rgb")
-        refused(trial, path, OSError, store.shape, name="b", stream="flow")
+        demands.refused(trial, nowhere, OSError, lambda path: trial.make(path=path), path=nowhere)
+        demands.refused(trial, path, OSError, store.read, name="zebra", stream="rgb")
+        demands.refused(trial, path, OSError, store.shape, name="b", stream="flow")
 
 
 @promise("what is malformed raises an OSError or a ValueError that names the file")
 def _malformed(trial: Trial) -> None:
     with trial.written(FEATURES) as path:
-        spoil(path)
+        demands.spoil(path)
         for name, stream in FEATURES:
             for ask in (
                 lambda name, stream: trial.make(path=path).read(name, stream),
                 lambda name, stream: trial.make(path=path).shape(name, stream),
             ):
-                refused(trial, path, (OSError, ValueError), ask, name=name, stream=stream)
+                demands.refused(trial, path, (OSError, ValueError), ask, name=name, stream=stream)
 
 
 def _equal(got: Any, expected: FloatArray) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Protocol
@@ -17,7 +16,8 @@ from wtal_core.discovery import Component
 from wtal_core.errors import PluginError
 from wtal_core.kinds.activation import Decoded
 from wtal_core.kinds.decoder import OPTIONAL, loss_terms
-from wtal_core.testing.trial import Example, Trial, all_seen, clause, opened, places, remembers, same, shown
+from wtal_core.testing import demands, inputs
+from wtal_core.testing.trial import Example, Trial, clause, shown
 
 
 class Loss(Protocol):
@@ -65,14 +65,13 @@ def missing(bound: Bound, decoding: Any, targets: Targets) -> list[str]:
 def batches() -> Iterator[Example]:
     """Decodings of batches with every part, and the batches; the last with hidden snippets. The smallest first."""
     for B, T, E, C, holes in ((1, 1, 1, 1, False), (2, 2, 1, 2, False), (3, 9, 2, 3, False), (3, 9, 2, 3, True)):
-        features = (torch.arange(B * T * E) * 3 % 8 / 4 - 0.75).reshape(B, T, E)
-        mask = torch.ones(B, T, dtype=torch.bool)
+        features = inputs.numbers(B, T, E)
+        mask = inputs.all_seen(features)
         if holes:
             mask[0, 4], mask[1, 6:] = False, False
-        attention = (((torch.arange(B * T) * 3 + 1) % 4 / 4 + 0.25).reshape(B, 1, T)) * mask.unsqueeze(1)
+        attention = (inputs.shares(B, 1, T) * mask.unsqueeze(1)).requires_grad_()
         head = torch.linspace(-1, 1, C * E).reshape(C, E).requires_grad_()
         embedded = features.clone().requires_grad_()
-        attention = attention.requires_grad_()
         pooled = attention @ embedded / T
         logits = pooled @ head.T
         labels = torch.eye(C)[torch.arange(B) % C]
@@ -100,8 +99,7 @@ TIME = {"features": 1, "attention": 2, "snippet_logits": 1, "background_logits":
 
 
 def _build(trial: Trial, batch: Batch, seed: int = 0) -> Any:
-    asked = "num_classes" in inspect.signature(trial.make).parameters
-    return trial.build(seed, **({"num_classes": batch.targets.labels.shape[1]} if asked else {}))
+    return trial.build(seed, num_classes=batch.targets.labels.shape[1])
 
 
 @promise("it is a dict of named finite scalars, whose sum has a finite gradient")
@@ -136,25 +134,29 @@ def _state(trial: Trial, decoding: Decoded, batch: Batch) -> None:
 
     built = _build(trial, batch)
     if isinstance(built, nn.Module):
-        remembers(lambda seed: _build(trial, batch, seed), answer)
+        demands.remembers(lambda seed: _build(trial, batch, seed), answer)
         return
     first = answer(built)
     for again in (answer(built), answer(_build(trial, batch, 1))):
-        require(all(map(same, first, again)), f"It gave {shown(first)}, then {shown(again)}.")
+        require(all(map(demands.same, first, again)), f"It gave {shown(first)}, then {shown(again)}.")
 
 
 @promise("a snippet that the mask hides, padding at the end or a hole, has no part in it")
 def _hidden(trial: Trial, decoding: Decoded, batch: Batch) -> None:
-    mask = all_seen(batch.features) if batch.mask is None else batch.mask
-    end, hole = places(mask)
+    mask = inputs.all_seen(batch.features) if batch.mask is None else batch.mask
+    end, hole = inputs.places(mask)
 
     def terms(at: int, value: float) -> Mapping[str, Tensor]:
         parts: dict[str, Any] = {
-            name: opened(getattr(decoding, name), at, 0 if name == "attention" else value, dim)
+            name: inputs.opened(getattr(decoding, name), at, 0 if name == "attention" else value, dim)
             for name, dim in TIME.items()
         }
-        x, seen, rows = opened(batch.features, at, value), opened(mask, at, False), opened(batch.rows, at, -1)
-        taught = None if batch.targets.snippets is None else opened(batch.targets.snippets, at, torch.nan, 2)
+        x, seen, rows = (
+            inputs.opened(batch.features, at, value),
+            inputs.opened(mask, at, False),
+            inputs.opened(batch.rows, at, -1),
+        )
+        taught = None if batch.targets.snippets is None else inputs.opened(batch.targets.snippets, at, torch.nan, 2)
         given = Batch(x, seen, batch.targets._replace(snippets=taught), rows)
         return _drawn(trial, _build(trial, batch), decoding._replace(**parts), given)
 
@@ -163,7 +165,7 @@ def _hidden(trial: Trial, decoding: Decoded, batch: Batch) -> None:
     for at, without in ((end, expected), (hole, terms(hole, 0))):
         got = terms(at, 8)
         told = f"With another snippet hidden, or none, it is {shown(without)}, here {shown(got)}."
-        require(got.keys() == without.keys() and all(same(got[name], without[name]) for name in got), told)
+        require(got.keys() == without.keys() and all(demands.same(got[name], without[name]) for name in got), told)
 
 
 @promise("the optional fields that it names in `needs` are all that it needs")

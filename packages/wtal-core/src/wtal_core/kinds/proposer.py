@@ -12,7 +12,8 @@ from wtal_core import answers, binding
 from wtal_core.answers import require
 from wtal_core.contracts import Detections, FloatArray, Intervals, Prediction
 from wtal_core.kinds.suppressor import parts, rows
-from wtal_core.testing.trial import Example, Trial, clause, repeats, same_arrays, untouched
+from wtal_core.testing import demands, inputs
+from wtal_core.testing.trial import Example, Trial, clause
 
 
 class Proposer(Protocol):
@@ -34,7 +35,7 @@ class Bound(binding.Bound):
 
     def check(self, answer: Any, prediction: Prediction, edges: FloatArray) -> None:
         """Intervals of known classes within the edges."""
-        answers.intervals(answer, len(prediction.activation), edges[0], edges[-1], WITHIN)
+        answers.intervals(answer, len(prediction.activation), edges[0], edges[-1], "lie within the video's")
 
     def rehearse(self, num_classes: int) -> None:
         """Try it on a small example."""
@@ -44,17 +45,13 @@ class Bound(binding.Bound):
         self(Prediction(maps, maps, np.full(num_classes, 0.9), own), np.arange(7.0))
 
 
-WITHIN = "lie within the video's"
-
-
 # Clauses of the kit
 
 
 def predictions() -> Iterator[Example]:
     """Predictions of C classes over T snippets, and edges (T + 1,), the smallest first."""
     for C, T in ((1, 1), (1, 2), (2, 3), (2, 6), (3, 100)):
-        rising = (np.arange(C * T) * 3 % 8 / 8 + 0.125).reshape(C, T)
-        edges, scores = np.arange(T + 1.0), 1 - np.arange(C) / 4
+        rising, edges, scores = inputs.eighths(C, T), np.arange(T + 1.0), 1 - np.arange(C) / 4
         for activation, class_scores, times in (
             (rising, scores, edges),
             (rising, scores, 0.5 + edges**2 / 4),  # uneven snippets, the first later than 0
@@ -86,34 +83,23 @@ def _arguments(
 proposing = partial(clause, "proposer", predictions)
 
 
-@proposing("detections are arrays (N,) of known classes, intervals within the edges, finite scores")
-def _form(trial: Trial, prediction: Prediction, edges: FloatArray) -> None:
-    found = trial.call(trial.build(), prediction=prediction, edges=edges)
-    answers.intervals(found, len(prediction.activation), edges[0], edges[-1], WITHIN)
+proposing("detections are arrays (N,) of known classes, intervals within the edges, finite scores")(demands.form)
 
 
 @proposing("a prediction without intervals gives the same form, or is refused by a ValueError")
 def _without_intervals(trial: Trial, prediction: Prediction, edges: FloatArray) -> None:
-    try:
-        found = trial.call(trial.build(), prediction=prediction._replace(intervals=None), edges=edges)
-    except ValueError:
-        return
-    answers.intervals(found, len(prediction.activation), edges[0], edges[-1], WITHIN)
+    demands.form_or_refusal(trial, prediction=prediction._replace(intervals=None), edges=edges)
 
 
-proposing("its arguments stay as they are")(untouched)
-
-
-@proposing("the same arguments give the same detections")
-def _again(trial: Trial, **given: Any) -> None:
-    repeats(trial, trial.build(), given, predictions, parts)
+proposing("its arguments stay as they are")(demands.untouched)
+proposing("the same arguments give the same detections")(demands.repeats(parts))
 
 
 @proposing("time comes from the edges alone: later edges give later intervals, and nothing else changes")
 def _time(trial: Trial, **given: Any) -> None:
     label, start, end, score = parts(trial.build()(*given.values()))
     late = trial.call(trial.build(), **{**given, "edges": given["edges"] + 8})
-    same_arrays([label, start + 8, end + 8, score], parts(late))
+    demands.same_arrays([label, start + 8, end + 8, score], parts(late))
 
 
 @clause(

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from wtal_core import answers, binding
 from wtal_core.answers import require
 from wtal_core.contracts import FloatArray, IntArray
-from wtal_core.testing.trial import Example, Trial, clause, repeats, untouched
+from wtal_core.testing import demands
+from wtal_core.testing.trial import Example, Trial, clause
 
 
 class Sampler(Protocol):
@@ -33,14 +34,11 @@ class Bound(binding.Bound):
 
     def check(self, answer: Any, labels: FloatArray, batch_size: int, *_: int) -> None:
         """Indices of videos."""
-        indices(answer, len(labels), batch_size)
-
-
-def indices(answer: Any, videos: int, batch_size: int) -> None:
-    """Hold an answer against the contract."""
-    answers.array("the videos of a batch", answer, (batch_size,), np.int64)
-    if ((answer < 0) | (answer >= videos)).any():
-        raise answers.ContractError(f"the videos of a batch must lie in 0 to {videos - 1}, got {answer.tolist()}")
+        answers.array("the videos of a batch", answer, (batch_size,), np.int64)
+        if ((answer < 0) | (answer >= len(labels))).any():
+            raise answers.ContractError(
+                f"the videos of a batch must lie in 0 to {len(labels) - 1}, got {answer.tolist()}"
+            )
 
 
 # Clauses of the kit
@@ -57,18 +55,14 @@ def examples() -> Iterator[Example]:
 promise = partial(clause, "sampler", examples)
 
 
-@promise("it gives batch_size indices of videos, int64, below N")
-def _form(trial: Trial, **given: Any) -> None:
-    indices(trial.call(trial.build(), **given), len(given["labels"]), given["batch_size"])
-
-
-promise("its arguments stay as they are")(untouched)
+promise("it gives batch_size indices of videos, int64, below N")(demands.form)
+promise("its arguments stay as they are")(demands.untouched)
 
 
 @promise("it is pure: the same arguments give the same videos, in whatever order it is asked")
 def _pure(trial: Trial, **given: Any) -> None:
     np.random.seed(0)  # noqa: NPY002 - the global generator, which it must not draw from
-    repeats(trial, trial.build(), given, examples, lambda answer: [answer])
+    demands.repeated(trial, lambda answer: [answer], given, given)
     one = trial.build()(*given.values())
     np.random.seed(1)  # noqa: NPY002
     other = trial.call(trial.build(), **given)

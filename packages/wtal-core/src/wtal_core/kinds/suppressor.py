@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from wtal_core import answers, binding, contracts
 from wtal_core.answers import require
 from wtal_core.contracts import FloatArray, IntArray
-from wtal_core.testing.trial import Example, Trial, clause, repeats, untouched
+from wtal_core.testing import demands
+from wtal_core.testing.trial import Example, Trial, clause
 
 
 class Suppressor(Protocol):
@@ -40,19 +41,15 @@ class Bound(binding.Bound):
 
     def check(self, answer: Any, detections: contracts.Detections) -> None:
         """As many classes as those given, within the same time."""
-        kept(answer, detections)
+        first, last = detections.start.min(initial=0.0), detections.end.max(initial=0.0)
+        classes = int(detections.label.max(initial=-1)) + 1
+        answers.intervals(answer, classes, first, last, "lie within the given detections'")
 
     def rehearse(self, num_classes: int) -> None:
         """Try it on a small example."""
         label = np.arange(num_classes)
         start = 2.0 * label.astype(np.float64)
         self(VideoDetections(label, start, start + 2, 0.9 - start / 100))
-
-
-def kept(answer: Any, given: contracts.Detections) -> None:
-    """Hold an answer against the contract."""
-    first, last = given.start.min(initial=0.0), given.end.max(initial=0.0)
-    answers.intervals(answer, int(given.label.max(initial=-1)) + 1, first, last, "lie within the given detections'")
 
 
 # Clauses of the kit
@@ -75,20 +72,26 @@ def crowds() -> Iterator[Example]:
         yield {"detections": VideoDetections(label.astype(np.int64), start, end, score)}
 
 
+def parts(detections: contracts.Detections) -> list[Any]:
+    """Label, start, end and score."""
+    return [detections.label, detections.start, detections.end, detections.score]
+
+
+def rows(detections: contracts.Detections) -> list[tuple[float, float, float, float]]:
+    """Label, start, end and score of each detection."""
+    return [tuple(map(float, row)) for row in zip(*parts(detections), strict=True)]  # type: ignore[misc]
+
+
+def take(detections: contracts.Detections, which: NDArray[np.bool_] | IntArray) -> VideoDetections:
+    """Some of the detections, in the order of `which`."""
+    return VideoDetections(*(part[which].copy() for part in parts(detections)))
+
+
 suppressing = partial(clause, "suppressor", crowds)
 
-
-@suppressing("detections are arrays (N,), of as many classes and within the same time as those given")
-def _form(trial: Trial, detections: VideoDetections) -> None:
-    kept(trial.call(trial.build(), detections=detections), detections)
-
-
-suppressing("its argument stays as it is")(untouched)
-
-
-@suppressing("the same detections give the same answer")
-def _again(trial: Trial, **given: Any) -> None:
-    repeats(trial, trial.build(), given, crowds, parts)
+suppressing("detections are arrays (N,), of as many classes and within the same time as those given")(demands.form)
+suppressing("its argument stays as it is")(demands.untouched)
+suppressing("the same detections give the same answer")(demands.repeats(parts))
 
 
 @suppressing("what it keeps was given, once for each time, and with no higher score")
@@ -126,18 +129,3 @@ def _classes(trial: Trial, detections: VideoDetections) -> None:
         expected = sorted(rows(trial.build()(alone)))
         got = sorted(row for row in rows(trial.call(trial.build(), detections=detections)) if row[0] == label)
         require(got == expected, f"Of class {label} it keeps {got}, and {expected} where that class is alone.")
-
-
-def take(detections: contracts.Detections, which: NDArray[np.bool_] | IntArray) -> VideoDetections:
-    """Some of the detections, in the order of `which`."""
-    return VideoDetections(*(part[which].copy() for part in parts(detections)))
-
-
-def parts(detections: contracts.Detections) -> list[Any]:
-    """Label, start, end and score."""
-    return [detections.label, detections.start, detections.end, detections.score]
-
-
-def rows(detections: contracts.Detections) -> list[tuple[float, float, float, float]]:
-    """Label, start, end and score of each detection."""
-    return [tuple(map(float, row)) for row in zip(*parts(detections), strict=True)]  # type: ignore[misc]

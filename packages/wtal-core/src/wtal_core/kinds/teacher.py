@@ -13,7 +13,8 @@ from wtal_core.contracts import Detections, FloatArray, Prediction, TrainingVide
 from wtal_core.discovery import Component
 from wtal_core.kinds.evaluator import Instances
 from wtal_core.kinds.suppressor import VideoDetections
-from wtal_core.testing.trial import Example, Trial, clause, repeats, untouched
+from wtal_core.testing import demands, inputs
+from wtal_core.testing.trial import Example, Trial, clause
 
 
 class Teacher(Protocol):
@@ -43,34 +44,32 @@ class Bound(binding.Bound):
         self.full_supervision = bool(getattr(made, "full_supervision", False))
 
     def check(self, answer: Any, _prediction: Any, _detections: Any, edges: FloatArray, video: TrainingVideo) -> None:
-        """Targets of every class and snippet."""
-        targets(answer, len(video.labels), len(edges) - 1)
+        """Targets of every class and snippet, in [0, 1] or NaN."""
+        answers.array("targets", answer, (len(video.labels), len(edges) - 1), np.float64, finite=False)
+        answers.unit("targets", answer[~np.isnan(answer)])
 
     def rehearse(self, num_classes: int, first: bool = False) -> None:
         """Try it on a small example, of the first stage or of a later one."""
-        for example in _examples(num_classes, 6):
-            if first:
-                example |= {"prediction": None, "detections": None}
-            if not self.full_supervision:
-                example["video"] = example["video"]._replace(segments=None)
-            self(*example.values())
+        example = _example(num_classes, 6)
+        if first:
+            example |= NO_STAGE_BEFORE
+        if not self.full_supervision:
+            example["video"] = example["video"]._replace(segments=None)
+        self(*example.values())
 
 
-def targets(answer: Any, num_classes: int, snippets: int) -> None:
-    """Hold an answer against the contract: (C, T) in [0, 1], or NaN."""
-    answers.array("targets", answer, (num_classes, snippets), np.float64, finite=False)
-    answers.unit("targets", answer[~np.isnan(answer)])
+NO_STAGE_BEFORE = {"prediction": None, "detections": None}
 
 
 # Clauses of the kit
 
 
-def _examples(C: int, T: int) -> Iterator[dict[str, Any]]:
-    maps = (np.arange(C * T) * 3 % 8 / 8 + 0.125).reshape(C, T)
+def _example(C: int, T: int) -> dict[str, Any]:
+    maps = inputs.eighths(C, T)
     labels = (np.arange(C) % 2 == 0).astype(np.float64)
     label = np.flatnonzero(labels)
     start, end = np.zeros(len(label)), np.full(len(label), T / 2)
-    yield {
+    return {
         "prediction": Prediction(maps[:, ::-1].copy(), maps, 1 - np.arange(C) / 4),
         "detections": VideoDetections(label, start, end, np.full(len(label), 0.5)),
         "edges": np.arange(T + 1.0),
@@ -81,33 +80,19 @@ def _examples(C: int, T: int) -> Iterator[dict[str, Any]]:
 def examples() -> Iterator[Example]:
     """What a teacher may read of a video of C classes over T snippets, the smallest first."""
     for C, T in ((1, 1), (2, 3), (3, 100)):
-        yield from _examples(C, T)
+        yield _example(C, T)
 
 
 promise = partial(clause, "teacher", examples)
 
-
-@promise("targets are (C, T) in [0, 1], or NaN")
-def _form(trial: Trial, **given: Any) -> None:
-    targets(trial.call(trial.build(), **given), len(given["video"].labels), len(given["edges"]) - 1)
-
-
-promise("its arguments stay as they are")(untouched)
-
-
-@promise("the same arguments give the same targets")
-def _again(trial: Trial, **given: Any) -> None:
-    repeats(trial, trial.build(), given, examples, lambda answer: [answer])
+promise("targets are (C, T) in [0, 1], or NaN")(demands.form)
+promise("its arguments stay as they are")(demands.untouched)
+promise("the same arguments give the same targets")(demands.repeats(lambda answer: [answer]))
 
 
 @promise("without a stage before it teaches the same form, or refuses by a ValueError")
 def _first(trial: Trial, **given: Any) -> None:
-    given |= {"prediction": None, "detections": None}
-    try:
-        answer = trial.call(trial.build(), **given)
-    except ValueError:
-        return
-    targets(answer, len(given["video"].labels), len(given["edges"]) - 1)
+    demands.form_or_refusal(trial, **{**given, **NO_STAGE_BEFORE})
 
 
 @promise("segments are read only by one that declares full_supervision, and one of label -1 teaches no class")

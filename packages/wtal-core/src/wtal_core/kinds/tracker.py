@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from wtal_core import binding
 from wtal_core.binding import blaming
-from wtal_core.testing.trial import Trial, clause, once
+from wtal_core.testing import inputs
+from wtal_core.testing.trial import Trial, clause
 
 
 class Tracker(Protocol):
@@ -58,7 +59,7 @@ class Bound(binding.Bound):
 # Clauses of the kit
 
 
-@clause("tracker", once, "it hears of stages, metrics and evaluations, of the same again, and is closed")
+@clause("tracker", inputs.once, "it hears of stages, metrics and evaluations, of the same again, and is closed")
 def _hears(trial: Trial) -> None:
     with tempfile.TemporaryDirectory() as folder:
         tracker: Any = trial.build(directory=Path(folder))
@@ -74,7 +75,7 @@ def _hears(trial: Trial) -> None:
         tracker.close()
 
 
-@clause("tracker", once, "built again in the directory of a run, it goes on")
+@clause("tracker", inputs.once, "built again in the directory of a run, it goes on")
 def _reopened(trial: Trial) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(2):

@@ -5,21 +5,20 @@ from __future__ import annotations
 import functools
 import inspect
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import safetensors.torch
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from wtal_core.answers import ContractError, require
 from wtal_core.discovery import Component, Origin
 from wtal_core.errors import PluginError, one_line
 from wtal_core.kinds import known_kind
+from wtal_core.options import injected
 
 Example = Mapping[str, Any]
 Examples = Callable[[], Iterable[Example]]
@@ -48,11 +47,6 @@ def clause(kind: str, examples: Examples, sentence: str) -> Callable[[Check], Ch
     return add
 
 
-def once() -> Iterator[Example]:
-    """For a clause that needs no example, or makes its own."""
-    yield {}
-
-
 def clauses(kind: str) -> tuple[Clause, ...]:
     """The clauses of the contract of a kind, in the order in which they are checked.
 
@@ -65,38 +59,43 @@ def clauses(kind: str) -> tuple[Clause, ...]:
 
 
 class Trial:
-    """One clause on one example: it builds and calls components, and remembers as text what it last gave one.
-
-    Attributes:
-        make: builds a component.
-        kind: of the component.
-        write: of a reader's trial: writes what it reads.
-    """
+    """One clause on one example: it builds and calls components, and remembers as text what it last gave one."""
 
     def __init__(
-        self, kind: str, make: Callable[..., Any], write: Callable[[Path, Any], object] | None, example: Example
+        self,
+        kind: str,
+        one: Clause,
+        make: Callable[..., Any],
+        write: Callable[[Path, Any], object] | None,
+        example: Example,
     ) -> None:
         self.kind = known_kind(kind)
+        self.examples = one.examples
         self.make = make
         self.write = write
         self.given = _texts(example)
+        self.offered = injected(self.kind, make)
 
-    def build(self, seed: int = 0, /, **injected: Any) -> Any:
-        """A new component that the host would bind, from torch's generator at the same state each time."""
+    def build(self, seed: int = 0, /, **offered: Any) -> Any:
+        """A new component that the host would bind, from torch's generator at the same state each time.
+
+        Of what is offered it gets, as from the host, what its kind always has and what its signature asks for.
+        """
         torch.manual_seed(seed)
+        given = {name: value for name, value in offered.items() if name in self.offered}
         try:
-            made = self.make(**injected)
+            made = self.make(**given)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            self.given = _texts(injected)
+            self.given = _texts(given)
             # A component is callable too, so that an instance fails here, for want of its own arguments.
             builds = inspect.isroutine(self.make) or isinstance(self.make, type | functools.partial)
             hint = "" if builds else "; give the class or what builds one, not an instance"
             raise ContractError(f"Building it raised {_described(error)}{hint}.") from error
         component = Component(self.kind.name, _name(self.make), "", Origin("a", "test", ""))
         try:
-            self.kind.module.Bound(made, component, injected)
+            self.bound = self.kind.module.Bound(made, component, given)
         except PluginError as error:
             raise ContractError(f"The host refuses it: {error}.") from error
         return made
@@ -115,6 +114,12 @@ class Trial:
         """Call with these arguments, by position."""
         self.given = _texts(given)
         return function(*given.values())
+
+    def checked(self, **given: Any) -> Any:
+        """The answer of a new component, held against the contract as the host does."""
+        answer = self.call(self.build(), **given)
+        self.bound.check(answer, *given.values())
+        return answer
 
     def unchanged(self, **given: Any) -> None:
         """Require that the arguments of the last call are as they were."""
@@ -164,7 +169,7 @@ def check_clause(
     """Try one clause; as `check`."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         for example in one.examples():
-            trial = Trial(kind, make, write, example)
+            trial = Trial(kind, one, make, write, example)
             try:
                 one.holds(trial, **example)
             except KeyboardInterrupt:
@@ -177,135 +182,6 @@ def check_clause(
                     f"{kind} {_name(make)} breaks the contract: {one.sentence}. {broken}"
                     + (f"\nThe smallest input that shows it: {given}" if given else "")
                 ) from (error.__cause__ if known else error)
-
-
-# What the clauses of several kinds require
-
-
-def refused(
-    trial: Trial,
-    file: Path,
-    errors: type[Exception] | tuple[type[Exception], ...],
-    function: Callable[..., Any],
-    **given: Any,
-) -> None:
-    """Require that a call raises an error whose message has the whole path of the file, or of the folder it lies in."""
-    try:
-        answer = trial.call(function, **given)
-    except errors as error:
-        require(str(file) in str(error), f"{str(error)!r} does not name {str(file)!r}.")
-    else:
-        require(False, f"It gave {answer!r}.")
-
-
-def spoil(path: Path) -> None:
-    """Write what no layout has into a file, or into all files of a folder."""
-    for file in [path, *path.rglob("*")]:
-        if file.is_file():
-            file.write_bytes(b"\xff malformed \x00")
-
-
-def untouched(trial: Trial, **given: Any) -> None:
-    """Require that a call of the component leaves its arguments as they are."""
-    trial.call(trial.build(), **given)
-    trial.unchanged(**given)
-
-
-def draws_in_training_alone(build: Callable[[], nn.Module], answer: Callable[[nn.Module], list[Tensor]]) -> None:
-    """Require that evaluation leaves torch's generator alone, and that training draws from nothing else."""
-    for training in (False, True):
-        answers, states = [], []
-        for seed in (0, 0, 1):
-            module = build().train(training)
-            seeded = torch.manual_seed(seed).get_state()
-            answers.append(answer(module))
-            states.append(torch.get_rng_state())
-            require(training or torch.equal(states[-1], seeded), "Evaluation moved torch's generator.")
-        for again in answers[1:2] if training else answers[1:]:
-            equal = all(map(torch.equal, answers[0], again))
-            require(equal, f"It gave {shown(answers[0])}, then {shown(again)}.")
-        require(not torch.equal(states[0], states[2]), "It seeded torch's generator.")
-
-
-def remembers(build: Callable[[int], nn.Module], answer: Callable[[nn.Module], list[Tensor]]) -> None:
-    """Require that what a step of training left in a module returns from a checkpoint, into one of other weights."""
-    trained = build(0).train()
-    answer(trained)
-    with torch.no_grad():
-        for parameter in trained.parameters():
-            parameter.add_(0.25)
-    state = {name: tensor.detach().contiguous() for name, tensor in trained.state_dict().items()}
-    fresh = build(1)
-    fresh.load_state_dict(safetensors.torch.load(safetensors.torch.save(state)))
-    for training in (False, True):
-        torch.manual_seed(0)
-        expected = answer(trained.train(training))
-        torch.manual_seed(0)
-        got = answer(fresh.train(training))
-        equal = all(map(same, got, expected))
-        require(equal, f"Restored from a checkpoint it gives {shown(got)}, not {shown(expected)}.")
-
-
-def repeats(
-    trial: Trial,
-    component: Callable[..., Any],
-    given: Example,
-    examples: Examples,
-    arrays: Callable[[Any], Sequence[NDArray[Any]]],
-    again: Example | None = None,
-) -> None:
-    """Require the same arrays of a second call, made as `again` if that is given, and of a third after all examples."""
-    first = [part.copy() for part in arrays(component(*given.values()))]
-    for between in ((), examples()):
-        for other in between:
-            component(*other.values())
-        same_arrays(first, arrays(trial.call(component, **(again or given))))
-
-
-def same(one: Tensor, other: Tensor) -> bool:
-    """Whether tensors are equal up to the rounding of float32."""
-    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5)
-
-
-def same_arrays(first: Sequence[NDArray[Any]], again: Sequence[NDArray[Any]]) -> None:
-    """Require equal arrays, up to rounding."""
-    equal = all(
-        one.shape == other.shape and np.allclose(one, other, rtol=0, atol=1e-9, equal_nan=True)
-        for one, other in zip(first, again, strict=True)
-    )
-    require(equal, f"It gave {shown(first)}, then {shown(again)}.")
-
-
-# Inputs
-
-
-def devices() -> list[torch.device]:
-    """The CPU, and the GPU if there is one."""
-    return [torch.device(name) for name in (["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])]
-
-
-def some_seen(batch: Tensor) -> Tensor:
-    """A mask (B, T) for a batch (B, T, ...): of the first video the first snippet alone, others have a hole."""
-    mask = all_seen(batch)
-    mask[0, 1:] = False
-    mask[1:, batch.shape[1] // 2] = False
-    return mask
-
-
-def all_seen(batch: Tensor) -> Tensor:
-    """A mask (B, T) of True for a batch (B, T, ...)."""
-    return torch.ones(batch.shape[:2], dtype=torch.bool, device=batch.device)
-
-
-def opened(batch: Tensor, at: int, value: float, dim: int = 1) -> Tensor:
-    """The batch with one snippet more, before that of index `at` along the dimension that is time; it holds `value`."""
-    before, after = batch.tensor_split([at], dim)
-    return torch.cat([before, torch.full_like(batch.narrow(dim, 0, 1), value), after], dim)
-
-
-def places(batch: Tensor) -> tuple[int, int]:
-    """Where to hide a snippet more of a batch (B, T, ...): at the end, which is padding, and in a hole."""
-    return batch.shape[1], batch.shape[1] // 2
 
 
 # Texts
