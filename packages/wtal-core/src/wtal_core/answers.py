@@ -68,14 +68,9 @@ def unit(name: str, value: Any) -> None:
 
 
 def intervals(answer: Any, num_classes: int, first: float, last: float, what: str) -> None:
-    """Require arrays (N,) of known classes, of intervals that end after they start, and of finite scores.
+    """Require label, start, end and score (N,): known classes, intervals within [first, last), finite scores.
 
-    Args:
-        answer: with label, start, end and score.
-        num_classes: labels lie below it.
-        first: the earliest start.
-        last: the latest end.
-        what: must be kept, such as "lie within the video's".
+    Of an interval outside the message says `what` it must do, such as "lie within the video's".
     """
     label = attribute(answer, "label")
     require(isinstance(label, np.ndarray) and label.ndim == 1, f"label must be an array (N,), got {form(label)}")

@@ -21,7 +21,7 @@ from wtal_core.binding import blaming, during
 from wtal_core.contracts import Batch, FloatArray, Targets
 from wtal_core.data import dataset as data
 from wtal_core.data.dataset import Dataset, Dimensions
-from wtal_core.errors import ConfigError, DataError, PluginError, Problems, WtalError, one_line
+from wtal_core.errors import ConfigError, DataError, PluginError, Problems, WtalError, one_line, together
 from wtal_core.kinds import loss as losses
 from wtal_core.kinds.decoder import Refusal
 from wtal_core.model import StreamModel, build_model, torch_device
@@ -44,16 +44,12 @@ class Opened(NamedTuple):
 def opened(experiment: config.Experiment, *, scored: bool = False) -> Opened:
     """Find the components of an experiment, open its data, and make torch compute the same bytes every time.
 
-    Args:
-        experiment: what to open.
-        scored: as of `examine`.
-
     Raises:
-        WtalError: anything is wrong; `Problems` lists several.
+        WtalError: anything is wrong, as `examine` finds it; `Problems` lists several.
     """
     found, problems = examine(experiment, scored=scored)
     if found is None or problems:
-        raise problems[0] if len(problems) == 1 else Problems(problems)
+        raise together(problems)
     if torch_device(experiment).type != "cpu":
         # Where a GPU has only an operation that adds up in any order, a warning says so and the run goes on.
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -64,9 +60,7 @@ def opened(experiment: config.Experiment, *, scored: bool = False) -> Opened:
 def examine(experiment: config.Experiment, *, scored: bool) -> tuple[Opened | None, list[WtalError]]:
     """What an experiment opens, if it can be opened, and all that is wrong with it but for the values of features.
 
-    Args:
-        experiment: what to open.
-        scored: whether the test subset shall be scored, which needs its segments.
+    A test subset that shall be `scored` needs its segments.
     """
     problems: list[WtalError] = []
     try:

@@ -23,7 +23,7 @@ import tomli_w
 from msgspec import Meta, Struct, field
 
 from wtal_core.data.names import CONTROL, misplaced, normal, writable
-from wtal_core.errors import ConfigError, Problems, WtalError, did_you_mean
+from wtal_core.errors import ConfigError, WtalError, did_you_mean, together
 from wtal_core.text import read_text
 
 Positive = Annotated[float, Meta(gt=0, le=sys.float_info.max)]
@@ -207,7 +207,7 @@ def load(path: Path, settings: Sequence[str] = ()) -> Experiment:
     """
     experiment, problems = examine(path, settings)
     if experiment is None or problems:
-        raise problems[0] if len(problems) == 1 else Problems(problems)
+        raise together(problems)
     return experiment
 
 

@@ -176,12 +176,7 @@ def _impatience(origin: Origin) -> Iterator[None]:
 
 
 def _load(entry: _Entry, namesakes: Sequence[_Entry]) -> tuple[list[Component], str | None]:
-    """The components of one plugin, and why it must be quarantined, if it must.
-
-    Args:
-        entry: the plugin's.
-        namesakes: all entry points that name the same module, `entry` included.
-    """
+    """The components of one plugin, and why it must be quarantined, if it must; `namesakes` name the same module."""
     # One manager for each, so that no plugin can stand in the way of another.
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs())

@@ -38,6 +38,11 @@ class Problems(WtalError):  # noqa: N818 - a collection of errors
         return type(self), (self.problems,)
 
 
+def together(problems: Sequence[WtalError]) -> WtalError:
+    """One error for all problems: the only one, or `Problems`."""
+    return problems[0] if len(problems) == 1 else Problems(problems)
+
+
 def one_line(error: BaseException | str) -> str:
     """The message of somebody else's error, without its line breaks."""
     try:

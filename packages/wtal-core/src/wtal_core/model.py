@@ -101,11 +101,7 @@ def build_model(
 ) -> StreamModel:
     """An untrained model; weights come from torch's generator, statistics from the training subset's features.
 
-    Args:
-        settings: say which decoder, aggregator and losses, and whether features are standardised.
-        registry: where components are found.
-        dimensions: of the data.
-        moments: of the training subset's features; without them nothing is moved, as where a checkpoint will say.
+    Without their `moments` nothing is moved, as where a checkpoint will say.
 
     Raises:
         PluginError: a component cannot be built.
@@ -115,8 +111,7 @@ def build_model(
     decoder = registry.build("decoder", settings.model.decoder, **dimensions._asdict(), aggregator=aggregator)
     terms = [registry.build("loss", choice, num_classes=classes) for choice in settings.training.losses]
     if moments is None or not settings.training.standardize:
-        moments = Moments(dimensions.feature_dim)
-        return StreamModel(decoder, moments.mean, 1 + moments.mean, settings.training.feature_dropout, terms)
+        moments = Moments(dimensions.feature_dim)  # of nothing: mean 0, deviation 1
     return StreamModel(decoder, moments.mean, moments.deviation, settings.training.feature_dropout, terms)
 
 

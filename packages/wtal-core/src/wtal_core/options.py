@@ -35,12 +35,7 @@ class Options(NamedTuple):
 
 
 def options_of(target: Callable[..., Any], injected: Collection[str]) -> Options:
-    """The options of a class or function, in the order of its signature.
-
-    Args:
-        target: what builds the component.
-        injected: names of the parameters that the host gives.
-    """
+    """The options of a class or function, in the order of its signature, less the parameters that the host injects."""
     try:
         parameters = inspect.signature(target).parameters.values()
     except (TypeError, ValueError):  # compiled code that does not say what it takes

@@ -98,10 +98,7 @@ class Registry(discovery.Installed):
     def build(self, kind: str, choice: str | Mapping[str, Any], **given: Any) -> Any:
         """Construct a component with a user's options and what the host gives, and bind it.
 
-        Args:
-            kind: which kind.
-            choice: the component's name, or a table with `name` and options.
-            given: what the host gives; of it those that the kind only offers reach the constructor if it has them.
+        Of what is given, that which the kind only offers reaches the constructor if its signature has it.
 
         Raises:
             PluginError: as `chosen`; or the constructor raises anything.

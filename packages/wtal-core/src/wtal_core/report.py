@@ -20,8 +20,7 @@ def console() -> Console:
 def print_evaluations(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Print mAP per tIoU, their mean, and the classification mAP, in percent; with the spread over several seeds.
 
-    Args:
-        rows: contents of evaluation.json by row name, one per seed. All rows need the same tIoU thresholds.
+    A row has the contents of evaluation.json, one per seed. All rows need the same tIoU thresholds.
     """
     thresholds = next(iter(rows.values()))[0]["localization"]["tiou_thresholds"]
     table = Table("mAP (%) at tIoU", *(f"{t:g}" for t in thresholds), "mean", "Cls mAP", box=None, pad_edge=False)

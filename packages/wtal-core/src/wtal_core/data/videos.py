@@ -17,14 +17,8 @@ def read_videos(
 ) -> dict[str, Video]:
     """The videos that are annotated under a path, in the order of the file, but for those to `exclude`.
 
-    Names of videos, subsets and classes are in normal form from here on (`names`).
-
-    Args:
-        annotations: the reader's.
-        path: where they are, for messages.
-        exclude: names of videos to leave out.
-        subsets: which ones are wanted, as of `select_subset`; all by default. What the videos of others hold need not
-            be complete, and is not read.
+    Names of videos, subsets and classes are in normal form from here on (`names`). What the videos of other `subsets`
+    than those wanted hold, where some are named, need not be complete and is not read.
 
     Raises:
         DataError: the reader cannot say which videos there are.

@@ -65,13 +65,7 @@ class Run:
 
 
 def create(path: Path, experiment: config.Experiment, found: check.Opened, *, resume: bool = False) -> Run:
-    """Start a run directory, or take up one that holds the same experiment.
-
-    Args:
-        path: the directory.
-        experiment: with the seed of this run.
-        found: what the experiment opens, checked (`check.opened`).
-        resume: go on where there is a run.
+    """Start a run directory, or with `resume` take up one that holds the same experiment, which `check.opened` opened.
 
     Raises:
         RunError: the directory holds a run and `resume` is not set, or holds another experiment, or cannot be written,

@@ -60,13 +60,7 @@ class _StageRecord(msgspec.Struct):
 def record_stage(
     path: Path, settings: config.StageSettings, full_supervision: bool, fresh: Mapping[str, list[str]]
 ) -> None:
-    """Put what a stage is taught and takes over into `stages.json`.
-
-    Args:
-        path: the file.
-        settings: of the stage.
-        full_supervision: whether its teacher reads annotated segments.
-        fresh: of models that begin now, the parameters that they do not take over; what is known of others stays.
+    """Put what a stage is taught into `stages.json`, and what models that begin now do not take over (`fresh`).
 
     Raises:
         RunError: the file cannot be read or written.

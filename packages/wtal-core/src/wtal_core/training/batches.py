@@ -34,12 +34,7 @@ def read_rows(dataset: Dataset, videos: Sequence[Video], stream: str, rows: IntA
 
 
 def snippet_targets(lessons: Sequence[FloatArray], rows: IntArray) -> NDArray[np.float32]:
-    """The teacher's columns (B, C, T) at rows (B, T): NaN where a row is -1 or lies beyond what the teacher spoke of.
-
-    Args:
-        lessons: of each video of the batch, (C, length).
-        rows: which snippet of its video each one is.
-    """
+    """Lessons (C, length) at rows (B, T), as (B, C, T): NaN where a row is -1 or beyond what the teacher spoke of."""
     targets = np.full((len(rows), len(lessons[0]), rows.shape[1]), np.nan, np.float32)
     for target, lesson, row in zip(targets, lessons, rows, strict=True):
         known = (row >= 0) & (row < lesson.shape[1])
@@ -56,16 +51,9 @@ def make_batch(
     instances: FloatArray,
     lessons: Mapping[str, FloatArray] | None,
 ) -> Batch:
-    """The batch of the chosen training videos at rows (B, T), on the model's device.
+    """The batch of the chosen training videos (B,) at rows (B, T), standardised by the model and on its device.
 
-    Args:
-        dataset: videos and features.
-        stream: which stream.
-        chosen: indices of training videos, (B,).
-        rows: as of `clip_rows`.
-        model: standardises the features.
-        instances: of all training videos per class, (N, C), as of `Dataset.targets`.
-        lessons: what the teacher says of each training video, (C, length) by name, if there is one.
+    Of all training videos it is given `instances` per class, (N, C), and what the teacher says, (C, length) by name.
     """
     device = model.mean.device
     videos = [dataset.training[i] for i in chosen]
