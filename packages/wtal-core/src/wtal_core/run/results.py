@@ -12,17 +12,17 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 
 from wtal_core import config
-from wtal_core.contracts import Detections, FloatArray
+from wtal_core.contracts import FloatArray
 from wtal_core.data.names import by_normal_form, normal
 from wtal_core.errors import RunError
 from wtal_core.files import write
-from wtal_core.kinds.suppressor import VideoDetections
+from wtal_core.kinds.suppressor import VideoDetections, parts
 from wtal_core.prediction.detect import Localized
 from wtal_core.text import read_json
 
@@ -35,8 +35,20 @@ def write_localized(folder: Path, localized: Localized, classes: Sequence[str]) 
     Raises:
         RunError: a file cannot be written.
     """
-    write_detections(folder / "detections.json", localized.detections, classes)
-    write_class_scores(folder / "classification.json", localized.class_scores, classes)
+    detections = {
+        name: [
+            {"label": classes[label], "segment": [start, end], "score": score}
+            for label, start, end, score in zip(*(part.tolist() for part in parts(found)), strict=True)
+        ]
+        for name, found in localized.detections.items()
+    }
+    scores = {
+        name: [{"label": label, "score": score} for label, score in zip(classes, values.tolist(), strict=True)]
+        for name, values in localized.class_scores.items()
+    }
+    for file, results in (("detections.json", detections), ("classification.json", scores)):
+        content = {"version": "VERSION 1.3", "results": results, "external_data": {}}
+        write(folder / file, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def read_localized(folder: Path, videos: Sequence[str], classes: Sequence[str]) -> Localized:
@@ -76,37 +88,6 @@ def record_stage(
     told = {**known[name].fresh, **fresh} if name in known else dict(fresh)
     known[name] = _StageRecord(stage.teacher, full_supervision, stage.models, stage.start, told)
     write(path, json.dumps(msgspec.to_builtins(known), indent=1) + "\n")
-
-
-def write_detections(path: Path, detections: Mapping[str, Detections], classes: Sequence[str]) -> None:
-    """Write every video's intervals, in the order in which they come.
-
-    Raises:
-        RunError: the file cannot be written.
-    """
-    results = {
-        name: [
-            {"label": classes[label], "segment": [start, end], "score": score}
-            for label, start, end, score in zip(
-                found.label.tolist(), found.start.tolist(), found.end.tolist(), found.score.tolist(), strict=True
-            )
-        ]
-        for name, found in detections.items()
-    }
-    _write(path, results)
-
-
-def write_class_scores(path: Path, scores: Mapping[str, FloatArray], classes: Sequence[str]) -> None:
-    """Write every video's score of every class, shape (C,).
-
-    Raises:
-        RunError: the file cannot be written.
-    """
-    results = {
-        name: [{"label": label, "score": score} for label, score in zip(classes, values.tolist(), strict=True)]
-        for name, values in scores.items()
-    }
-    _write(path, results)
 
 
 def read_detections(path: Path, videos: Sequence[str], classes: Sequence[str]) -> dict[str, VideoDetections]:
@@ -223,8 +204,3 @@ def _read(
                     f"{path}: video {name!r}, [{number}].score: expected a finite number, got {record.score}; {_AGAIN}"
                 )
         yield name, records
-
-
-def _write(path: Path, results: Mapping[str, Any]) -> None:
-    content = {"version": "VERSION 1.3", "results": results, "external_data": {}}
-    write(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
