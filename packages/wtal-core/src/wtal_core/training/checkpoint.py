@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +94,17 @@ def load_model_tensors(model: StreamModel, tensors: Mapping[str, Tensor], tied: 
     Raises:
         RuntimeError: names or shapes differ.
     """
+    model.load_state_dict(_state(model, tensors, tied))
+
+
+def _state(model: StreamModel, tensors: Mapping[str, Tensor], tied: Mapping[str, str]) -> dict[str, Tensor]:
+    """The tensors by all of their names, as the model had them."""
     state = model.state_dict()
     given = {**tensors, **{name: tensors[origin] for name, origin in tied.items() if origin in tensors}}
-    model.load_state_dict({name: _restored(t, state[name]) if name in state else t for name, t in given.items()})
+    return {
+        name: _restored(tensor, state[name]) if isinstance(state.get(name), Tensor) else tensor
+        for name, tensor in given.items()
+    }
 
 
 class _About(msgspec.Struct):
@@ -119,17 +128,26 @@ def checkpoint_iteration(path: Path) -> int:
 
 
 def _about(path: Path) -> _About:
+    with _readable(path), safe_open(path, framework="pt") as file:
+        return msgspec.json.decode(file.metadata()["wtal"], type=_About)
+
+
+def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Those of the model, and those of the optimiser."""
+    with _readable(path):
+        tensors = safetensors.torch.load_file(path)
+    model, optimizer = (
+        {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
+        for part in ("model.", "optimizer.")
+    )
+    return model, optimizer
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        with safe_open(path, framework="pt") as file:
-            return msgspec.json.decode(file.metadata()["wtal"], type=_About)
+        yield
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError, msgspec.DecodeError) as error:
-        raise RunError(f"{path}: not a checkpoint: {one_line(error)}; {_DELETE}") from error
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return safetensors.torch.load_file(path)
-    except (OSError, SafetensorError) as error:
         raise RunError(f"{path}: not a checkpoint: {one_line(error)}; {_DELETE}") from error
 
 
@@ -148,16 +166,12 @@ def load_checkpoint(
             f"{path}: trained for the classes {', '.join(about.classes)}, but the data set now has "
             f"{', '.join(classes)}; set data.classes to the former"
         )
-    tensors = _tensors(path)
-    parts = {
-        part: {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
-        for part in ("model.", "optimizer.")
-    }
+    of_model, of_optimizer = _tensors(path)
     with blaming(model.decode.component, doing=f"fails on the checkpoint {path}"):
         try:
-            load_model_tensors(model, parts["model."], about.tied)
+            load_model_tensors(model, of_model, about.tied)
             if optimizer is not None:
-                _load_optimizer(optimizer, model, parts["optimizer."])
+                _load_optimizer(optimizer, model, of_optimizer)
         except RuntimeError as error:
             raise RunError(
                 f"{path}: not a checkpoint of this experiment's model: {one_line(error)}; {_DELETE}"
@@ -189,16 +203,11 @@ def take_over(path: Path, model: StreamModel) -> list[str]:
     Raises:
         RunError: the file is no checkpoint.
     """
-    about, tensors = _about(path), _tensors(path)
-    found = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
-    found |= {name: found[origin] for name, origin in about.tied.items() if origin in found}
     state = model.state_dict()
     taken = {
-        name: _restored(tensor, state[name])
-        for name, tensor in found.items()
-        if name in state
-        and isinstance(state[name], Tensor)
-        and _restored(tensor, state[name]).shape == state[name].shape
+        name: tensor
+        for name, tensor in _state(model, _tensors(path)[0], _about(path).tied).items()
+        if isinstance(state.get(name), Tensor) and tensor.shape == state[name].shape
     }
     with blaming(model.decode.component, doing=f"fails on the checkpoint {path}"):
         model.load_state_dict(taken, strict=False)
