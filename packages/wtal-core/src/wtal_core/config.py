@@ -13,7 +13,7 @@ import copy
 import os
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
@@ -221,7 +221,7 @@ def examine(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment | None
     except ConfigError as error:
         return None, [error]
     except tomllib.TOMLDecodeError as error:
-        advice = f"; {_BACKSLASH}" if _is_toml(text.replace("\\", "/")) else ""
+        advice = f"; {_BACKSLASH}" if _toml(text.replace("\\", "/")) is not None else ""
         return None, [ConfigError(f"{path}: not valid TOML: {error}{advice}")]
     except ValueError:
         return None, [ConfigError(f"{path}: not readable TOML: a number has thousands of digits")]
@@ -236,16 +236,13 @@ def examine(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment | None
         except WtalError as error:
             problems.append(error)
     here = path.resolve().parent
-    data = experiment.data
-    paths = {"annotations": str(here / data.annotations), "features": str(here / data.features)}
-    problems += [
-        ConfigError(
-            f"{path}: `data.{key}`: {value!a} is a path that is not UTF-8, so a run cannot keep it; rename the folder"
-        )
-        for key, value in paths.items()
-        if not writable(value)
-    ]
-    return msgspec.structs.replace(experiment, data=msgspec.structs.replace(data, **paths)), problems
+    experiment = _with_paths(experiment, lambda given: str(here / given))
+    for key in _PATHS:
+        value = getattr(experiment.data, key)
+        if not writable(value):
+            told = f"{value!a} is a path that is not UTF-8, so a run cannot keep it; rename the folder"
+            problems.append(ConfigError(f"{path}: `data.{key}`: {told}"))
+    return experiment, problems
 
 
 def configure(experiment: Experiment, settings: Sequence[str]) -> Experiment:
@@ -279,7 +276,8 @@ def configure(experiment: Experiment, settings: Sequence[str]) -> Experiment:
             target = below
         if isinstance(target, list):
             raise ConfigError(f"--set {setting}: give the whole list, or a key of one of its tables")
-        target[last] = _value(text.strip())
+        value = _toml(f"value = {text.strip()}")
+        target[last] = text.strip() if value is None else value["value"]
         # Each setting is checked as it is applied, so that the message names the one at fault.
         changed, problems = _decode(table, f"--set {setting}")
         if changed is None or problems:
@@ -318,7 +316,10 @@ def _decode(table: Mapping[str, Any], source: str) -> tuple[Experiment | None, l
     for _, path in inconsistent:
         _drop(sound, path)
     errors: list[WtalError] = [ConfigError(f"{source}: {message}") for message, _ in [*problems, *inconsistent]]
-    return _with_home(msgspec.convert(sound, Experiment)) if complete else None, errors
+    if not complete:
+        return None, errors
+    # `~` at the beginning is written out; unlike Path's, this keeps what it cannot expand.
+    return _with_paths(msgspec.convert(sound, Experiment), os.path.expanduser), errors
 
 
 def _table(table: Mapping[str, Any], kind: type[_T], path: _Path, problems: list[_Problem]) -> _T:
@@ -353,20 +354,18 @@ def _value_of(value: Any, kind: Any, path: _Path, problems: list[_Problem]) -> A
             if msgspec.UNSET in parts:
                 return msgspec.UNSET
     where = dotted(path)
-    if str in members and isinstance(value, dict) and not isinstance(value.get("name"), str):  # a component
-        told = f"`{where}` is a table without a `name`, a string that says which component it is"
-        problems.append((told, path))
-        return msgspec.UNSET
     try:
-        return msgspec.convert(value, kind)
+        if str not in members or not isinstance(value, dict) or isinstance(value.get("name"), str):
+            return msgspec.convert(value, kind)
+        told = f"`{where}` is a table without a `name`, a string that says which component it is"
     except msgspec.ValidationError as error:
         choices = [choice for member in members if get_origin(member) is Literal for choice in get_args(member)]
         if choices and isinstance(value, str):
-            told = f"no such choice {value!r}; {did_you_mean(value, choices)}"
+            told = f"`{where}`: no such choice {value!r}; {did_you_mean(value, choices)}"
         else:
-            told = str(error).replace("object", "table")  # msgspec's words are JSON's
-        problems.append((f"`{where}`: {told}", path))
-        return msgspec.UNSET
+            told = f"`{where}`: {str(error).replace('object', 'table')}"  # msgspec's words are JSON's
+    problems.append((told, path))
+    return msgspec.UNSET
 
 
 def _members(kind: Any) -> tuple[Any, ...]:
@@ -460,7 +459,7 @@ def _data_problems(data: Data) -> Iterator[str]:
             yield f"`data.streams`: {stream!r} is no name of a folder; leave out '.', '..' and empty parts"
         if "+" in stream:
             yield f"`data.streams`: {stream!r} has a '+', which joins streams; write them as a list in the list"
-    for key in ("annotations", "features"):
+    for key in _PATHS:
         value = getattr(data, key)
         if CONTROL.search(value):
             yield f"`data.{key}` has a control character, {value!r}; {_BACKSLASH}"
@@ -470,13 +469,13 @@ def _data_problems(data: Data) -> Iterator[str]:
             yield f"`data.{key}`: {value!r} begins with the home folder of a user that is unknown here"
 
 
-def _with_home(experiment: Experiment) -> Experiment:
-    """The experiment with `~` at the beginning of its paths written out."""
-    paths = {key: getattr(experiment.data, key) for key in ("annotations", "features")}
-    written = {key: os.path.expanduser(path) for key, path in paths.items()}  # noqa: PTH111 - keeps what it cannot expand
-    return msgspec.structs.replace(experiment, data=msgspec.structs.replace(experiment.data, **written))
+def _with_paths(experiment: Experiment, change: Callable[[str], str]) -> Experiment:
+    changed = {key: change(getattr(experiment.data, key)) for key in _PATHS}
+    return msgspec.structs.replace(experiment, data=msgspec.structs.replace(experiment.data, **changed))
 
 
+#: The keys of `data` that hold a path.
+_PATHS = ("annotations", "features")
 _BACKSLASH = """a backslash in "..." begins an escape: write the path in '...' or with forward slashes"""
 
 
@@ -505,19 +504,11 @@ def _item(items: list[Any], path: Sequence[str], setting: str) -> Any:
     raise ConfigError(f"--set {setting}: expected the number of a table below {len(items)}, got {index!r}")
 
 
-def _is_toml(text: str) -> bool:
+def _toml(text: str) -> dict[str, Any] | None:
     try:
-        tomllib.loads(text)
+        return tomllib.loads(text)
     except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
-        return text
+        return None
 
 
 def _without_none(value: Any) -> Any:

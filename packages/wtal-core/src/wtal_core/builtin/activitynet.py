@@ -13,6 +13,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from wtal_core.config import dotted
 from wtal_core.contracts import Instance, Video
 from wtal_core.text import Constant, constant_in, read_json
 
@@ -122,6 +123,5 @@ def _told(keys: list[str | int], value: float) -> str:
     path = keys[2:] if inside else keys
     if len(path) > 1 and path[-2] == "segment":
         path = path[:-1]
-    dotted = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).removeprefix(".")
     where = f"video {keys[1]!r}: " if inside else ""
-    return f"{where}key '{dotted}' must be finite, got {value}"
+    return f"{where}key '{dotted(path)}' must be finite, got {value}"
