@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,11 +161,9 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
     classes = tuple(map(normal, data.classes or sorted(set().union(*(video.labels for video in training)))))
     store = open_reader(registry, "feature reader", data.reader, Path(data.features))
     problems = list(_label_problems(data, classes, training, test))
-    parts = [part for stream in data.streams for part in _parts(config.stream_name(stream))]
-    widths, found = _examine_features(data, parts, store, _distinct(training, test))
-    dims = {
-        stream: sum(widths.get(part, 0) for part in _parts(stream)) for stream in map(config.stream_name, data.streams)
-    }
+    streams = {stream: _parts(stream) for stream in map(config.stream_name, data.streams)}
+    widths, found = _examine_features(data, list(itertools.chain(*streams.values())), store, _distinct(training, test))
+    dims = {stream: sum(widths.get(part, 0) for part in parts) for stream, parts in streams.items()}
     return Dataset(data, classes, training, test, store, dims, annotations.notes), problems + found
 
 
@@ -209,10 +208,8 @@ def _examine_features(
                 lengths[stream][video.name], widths[video.name] = store.shape(video.name, stream)
             except (OSError, ValueError) as error:
                 unreadable[video.name] = _unreadable(video, stream, error)
-        nearly_met = nearly(unreadable.keys() - present, present)
-        for difference, pairs in nearly_met.items():
-            pairs.sort()
-            problems.append(_nearly_met(data, stream, difference, pairs))
+        for difference, pairs in nearly(unreadable.keys() - present, present).items():
+            problems.append(_nearly_met(data, stream, difference, sorted(pairs)))
             for name, _ in pairs:
                 del unreadable[name]
         problems += abridged(unreadable.values(), f"videos of stream {stream!r} without features that can be read")
@@ -229,8 +226,13 @@ def _examine_features(
             if width != dims[stream]
         ]
         problems += abridged(others, f"videos of stream {stream!r} with another D")
-        told = (_length_problem(data, stream, video, lengths[stream]) for video in videos)
-        problems += abridged(filter(None, told), f"videos of stream {stream!r} with a T that does not fit")
+        misfits = [
+            DataError(f"video {video.name!r}, stream {stream!r} of {data.features}: {problem}")
+            for video in videos
+            if video.name in lengths[stream]
+            if (problem := misfit(data.grid, lengths[stream][video.name], video.duration))
+        ]
+        problems += abridged(misfits, f"videos of stream {stream!r} with a T that does not fit")
     problems += abridged(_disagreements(lengths, videos), "videos whose streams differ by more than one snippet")
     return dims, problems
 
@@ -243,17 +245,15 @@ def segment_problems(dataset: Dataset) -> Iterator[WtalError]:
             f"{dataset.data.annotations}: subset {dataset.data.test_subset!r} has {has}, so detections cannot be "
             "evaluated"
         )
-    yield from abridged(_missing_segments(dataset), "videos of the subset without a segment for each label")
-
-
-def _missing_segments(dataset: Dataset) -> Iterator[WtalError]:
-    for video in dataset.test:
-        missing = sorted({i.label for i in video.instances if i.segment is None})
-        if missing:
-            yield DataError(
-                f"{dataset.data.annotations}: video {video.name!r} of subset {dataset.data.test_subset!r} has no "
-                f"segment for {', '.join(missing)}, so detections cannot be evaluated"
-            )
+    missing = (
+        DataError(
+            f"{dataset.data.annotations}: video {video.name!r} of subset {dataset.data.test_subset!r} has no segment "
+            f"for {', '.join(labels)}, so detections cannot be evaluated"
+        )
+        for video in dataset.test
+        if (labels := sorted({i.label for i in video.instances if i.segment is None}))
+    )
+    yield from abridged(missing, "videos of the subset without a segment for each label")
 
 
 class Survey(NamedTuple):
@@ -389,13 +389,6 @@ def _unreadable(video: Video, stream: str, error: OSError | ValueError) -> DataE
     cause = error.__cause__ or error  # a reader puts the file before what the system said
     remedy = _REMEDIES.get(cause.errno or 0, _EXTRACT) if isinstance(cause, OSError) else _EXTRACT
     return DataError(f"video {video.name!r}, stream {stream!r}: {one_line(error)}; {remedy}")
-
-
-def _length_problem(data: config.Data, stream: str, video: Video, lengths: Mapping[str, int]) -> WtalError | None:
-    if video.name not in lengths:
-        return None
-    problem = misfit(data.grid, lengths[video.name], video.duration)
-    return DataError(f"video {video.name!r}, stream {stream!r} of {data.features}: {problem}") if problem else None
 
 
 def _disagreements(lengths: Mapping[str, Mapping[str, int]], videos: Sequence[Video]) -> Iterator[WtalError]:
