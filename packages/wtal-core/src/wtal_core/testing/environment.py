@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -32,19 +32,16 @@ def tmp_plugin(kind: str, name: str, make: Callable[..., Any]) -> Iterator[Compo
     module.make = make  # type: ignore[attr-defined]
     origin = Origin("tmp-plugin", "0", f"tmp = {module.__name__}")
     component = Component(known_kind(kind).name, name, f"{module.__name__}:make", origin)
-    real = discovery.installed
 
-    def with_component(disabled: Iterable[str] = ()) -> Installed:
-        found = real(disabled)
+    def with_component(found: Installed) -> Installed:
         others = [one for one in found.components if (one.kind, one.name) != (component.kind, name)]
         return found._replace(components=tuple(sorted([*others, component])))
 
     sys.modules[module.__name__] = module
-    discovery.installed = with_component
     try:
-        yield component
+        with _finding(with_component):
+            yield component
     finally:
-        discovery.installed = real
         del sys.modules[module.__name__]
 
 
@@ -55,17 +52,24 @@ def no_strange_plugins(*known: str) -> Iterator[None]:
     Args:
         known: names of distributions.
     """
-    real, ours = discovery.installed, {discovery.normalized(name) for name in known}
+    ours = {discovery.normalized(name) for name in known}
 
-    def without_strangers(disabled: Iterable[str] = ()) -> Installed:
-        components, quarantined, left_out = real(disabled)
+    def without_strangers(found: Installed) -> Installed:
         return Installed(
-            tuple(one for one in components if one.origin.distribution in ours),
-            tuple(one for one in quarantined if one.origin.distribution in ours),
-            left_out,
+            tuple(one for one in found.components if one.origin.distribution in ours),
+            tuple(one for one in found.quarantined if one.origin.distribution in ours),
+            found.disabled,
         )
 
-    discovery.installed = without_strangers
+    with _finding(without_strangers):
+        yield
+
+
+@contextmanager
+def _finding(change: Callable[[Installed], Installed]) -> Iterator[None]:
+    """Let discovery find what `change` makes of what is installed."""
+    real = discovery.installed
+    discovery.installed = lambda disabled=(): change(real(disabled))
     try:
         yield
     finally:
