@@ -122,8 +122,7 @@ promise = partial(clause, "annotation reader", inputs.once)
 
 @promise("names() are the videos, and video(name) has subset, instances and duration, if there is one, again and again")
 def _videos(trial: Trial) -> None:
-    with trial.written(VIDEOS) as path:
-        annotations = trial.build(path=path)
+    with trial.reader(VIDEOS) as annotations:
         for _ in range(2):
             names = list(annotations.names())
             require(sorted(names) == [video.name for video in VIDEOS], f"It names {names!r}.")

@@ -104,8 +104,7 @@ promise = partial(clause, "feature reader", inputs.once)
 
 @promise("names(stream) are the videos that have features of the stream, sorted")
 def _names(trial: Trial) -> None:
-    with trial.written(FEATURES) as path:
-        store = trial.build(path=path)
+    with trial.reader(FEATURES) as store:
         for stream, expected in (("flow", ["a"]), ("rgb", ["a", "b"])):
             got = trial.call(store.names, stream=stream)
             require(list(got) == expected, f"Of {sorted(FEATURES)} it lists {got!r}.")
@@ -113,8 +112,7 @@ def _names(trial: Trial) -> None:
 
 @promise("shape(name, stream) is (T, D)")
 def _shape(trial: Trial) -> None:
-    with trial.written(FEATURES) as path:
-        store = trial.build(path=path)
+    with trial.reader(FEATURES) as store:
         for (name, stream), array in FEATURES.items():
             got = trial.call(store.shape, name=name, stream=stream)
             require(got == array.shape, f"Of an array {array.shape} it says {got!r}.")
@@ -122,16 +120,14 @@ def _shape(trial: Trial) -> None:
 
 @promise("read(name, stream) gives the features (T, D), again and again")
 def _read(trial: Trial) -> None:
-    with trial.written(FEATURES) as path:
-        store = trial.build(path=path)
+    with trial.reader(FEATURES) as store:
         for (name, stream), array in [*FEATURES.items(), *FEATURES.items()]:
             _equal(trial.call(store.read, name=name, stream=stream), array)
 
 
 @promise("read(name, stream, rows) gives the rows in any order, repeated if asked to")
 def _rows(trial: Trial) -> None:
-    with trial.written(FEATURES) as path:
-        store = trial.build(path=path)
+    with trial.reader(FEATURES) as store:
         for (name, stream), array in FEATURES.items():
             for rows in (np.array([0]), np.array([len(array) - 1, 0, 0])):
                 _equal(trial.call(store.read, name=name, stream=stream, rows=rows), array[rows])

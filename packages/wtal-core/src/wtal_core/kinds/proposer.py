@@ -40,9 +40,7 @@ class Bound(binding.Bound):
     def rehearse(self, num_classes: int) -> None:
         """Try it on a small example."""
         maps = np.linspace(0.1, 1.0, num_classes * 6).reshape(num_classes, 6)
-        label = np.arange(num_classes)
-        own = Intervals(label, np.zeros(num_classes), np.full(num_classes, 3.0), np.full(num_classes, 0.5))
-        self(Prediction(maps, maps, np.full(num_classes, 0.9), own), np.arange(7.0))
+        self(*_arguments(maps, np.full(num_classes, 0.9), np.arange(7.0)).values())
 
 
 # Clauses of the kit

@@ -110,6 +110,12 @@ class Trial:
             self.write(path, content)
             yield path
 
+    @contextmanager
+    def reader(self, content: Any) -> Iterator[Any]:
+        """A reader of what is so written."""
+        with self.written(content) as path:
+            yield self.build(path=path)
+
     def call(self, function: Callable[..., Any], /, **given: Any) -> Any:
         """Call with these arguments, by position."""
         self.given = _texts(given)
