@@ -15,27 +15,21 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import tomli_w
 from msgspec import Meta, Struct, field
 
 from wtal_core.data.names import CONTROL, misplaced, normal, writable
-from wtal_core.errors import ConfigError, WtalError, did_you_mean, together
+from wtal_core.errors import ConfigError, WtalError, together
 from wtal_core.text import read_text
+from wtal_core.walk import KeyPath, Problem, Walk, dotted, drop
 
 Positive = Annotated[float, Meta(gt=0, le=sys.float_info.max)]
 PositiveInt = Annotated[int, Meta(gt=0, le=2**31 - 1)]
 NonNegative = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 Probability = Annotated[float, Meta(ge=0, lt=1)]
-
-_T = TypeVar("_T")
-#: The keys and indices that lead to a value.
-_Path = Sequence[str | int]
-#: What is wrong, and the path of what must go, so that the rest can be looked at.
-_Problem = tuple[str, _Path]
 
 #: A component: its name, or a table with `name` and options.
 Component = str | dict[str, Any]
@@ -308,96 +302,30 @@ def _decode(table: Mapping[str, Any], source: str) -> tuple[Experiment | None, l
 
     There is no experiment if something is wrong or missing that has no default.
     """
-    problems: list[_Problem] = []
-    experiment = _table(table, Experiment, [], problems)
-    complete = all(tuple(path) not in _REQUIRED for _, path in problems)
+    walk = Walk(_REQUIRED)
+    experiment = walk.table(table, Experiment)
+    complete = all(tuple(path) not in _REQUIRED for _, path in walk.problems)
     inconsistent = list(_inconsistencies(experiment))
     sound = to_table(experiment)
     for _, path in inconsistent:
-        _drop(sound, path)
-    errors: list[WtalError] = [ConfigError(f"{source}: {message}") for message, _ in [*problems, *inconsistent]]
+        drop(sound, path)
+    errors: list[WtalError] = [ConfigError(f"{source}: {message}") for message, _ in [*walk.problems, *inconsistent]]
     if not complete:
         return None, errors
     # `~` at the beginning is written out; unlike Path's, this keeps what it cannot expand.
     return _with_paths(msgspec.convert(sound, Experiment), os.path.expanduser), errors
 
 
-def _table(table: Mapping[str, Any], kind: type[_T], path: _Path, problems: list[_Problem]) -> _T:
-    """Walk a table and its type: what can be made of it, with defaults for what is wrong, which goes to `problems`."""
-    fields = {one.name: one for one in msgspec.structs.fields(kind)}  # type: ignore[arg-type]
-    given = {}
-    for key, value in table.items():
-        here = [*path, key]
-        if key not in fields:
-            problems.append((f"unknown key `{dotted(here)}`; {did_you_mean(key, list(fields))}", here))
-        elif (decoded := _value_of(value, fields[key].type, here, problems)) is not msgspec.UNSET:
-            given[key] = decoded
-    for key in (key for key, one in fields.items() if one.required and key not in given):
-        here = [*path, key]
-        given[key] = _REQUIRED[tuple(here)]
-        if key not in table:
-            problems.append((f"missing key `{dotted(here)}`", here))
-    return kind(**given)
-
-
-def _value_of(value: Any, kind: Any, path: _Path, problems: list[_Problem]) -> Any:
-    """Walk a value and its type, as `_table` does; `UNSET` if it is wrong."""
-    members = _members(kind)
-    for member in members:
-        if isinstance(value, dict) and isinstance(member, type) and issubclass(member, Struct):
-            return _table(value, member, path, problems)
-        if isinstance(value, list) and get_origin(member) is list:
-            (item,) = get_args(member)
-            parts = [_value_of(one, item, [*path, number], problems) for number, one in enumerate(value)]
-            if item is Stage:  # without one the others would have other numbers
-                return [Stage() if part is msgspec.UNSET else part for part in parts]
-            if msgspec.UNSET in parts:
-                return msgspec.UNSET
-    where = dotted(path)
-    try:
-        if str not in members or not isinstance(value, dict) or isinstance(value.get("name"), str):
-            return msgspec.convert(value, kind)
-        told = f"`{where}` is a table without a `name`, a string that says which component it is"
-    except msgspec.ValidationError as error:
-        choices = [choice for member in members if get_origin(member) is Literal for choice in get_args(member)]
-        if choices and isinstance(value, str):
-            told = f"`{where}`: no such choice {value!r}; {did_you_mean(value, choices)}"
-        else:
-            told = f"`{where}`: {str(error).replace('object', 'table')}"  # msgspec's words are JSON's
-    problems.append((told, path))
-    return msgspec.UNSET
-
-
-def _members(kind: Any) -> tuple[Any, ...]:
-    """The types of a union, or the one type; a constraint is left out."""
-    if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
-    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-
-
-def _drop(table: Any, path: _Path) -> None:
-    """Remove a value from tables in tables, if it is there."""
-    for key in path[:-1]:
-        table = table[int(key)] if isinstance(table, list) else table.get(key, {})
-    if path:
-        table.pop(path[-1], None)
-
-
-def dotted(path: _Path) -> str:
-    """A path as people write it: `stages[0].training`."""
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).removeprefix(".")
-
-
-def _stage(experiment: Experiment, number: int) -> tuple[StageSettings, list[_Problem]]:
+def _stage(experiment: Experiment, number: int) -> tuple[StageSettings, list[Problem]]:
     """What holds in a stage, and what is wrong with what it changes, and where."""
     stage = experiment.stages[number]
-    problems: list[_Problem] = []
+    walk = Walk(_REQUIRED)
     tables: dict[str, Any] = {}
     for section in ("model", "training", "localization"):
         usual = getattr(experiment, section)
         changed = msgspec.to_builtins(usual) | getattr(stage, section)
-        tables[section] = _table(changed, type(usual), ["stages", number, section], problems)
-    return StageSettings(number, **tables, stage=stage), problems
+        tables[section] = walk.table(changed, type(usual), ["stages", number, section])
+    return StageSettings(number, **tables, stage=stage), walk.problems
 
 
 def components(experiment: Experiment) -> Iterator[tuple[str, str, Component]]:
@@ -406,7 +334,7 @@ def components(experiment: Experiment) -> Iterator[tuple[str, str, Component]]:
         yield dotted(path), kind, value
 
 
-def _components(table: Mapping[str, Any], where: _Path = ()) -> Iterator[tuple[_Path, str, Any]]:
+def _components(table: Mapping[str, Any], where: KeyPath = ()) -> Iterator[tuple[KeyPath, str, Any]]:
     """Those of the experiment and its stages, or of a stage."""
     for (*sections, key), kind in _COMPONENTS.items():
         inner = table
@@ -422,7 +350,7 @@ def _components(table: Mapping[str, Any], where: _Path = ()) -> Iterator[tuple[_
         yield from _components(stage, ["stages", number])
 
 
-def _inconsistencies(experiment: Experiment) -> Iterator[_Problem]:
+def _inconsistencies(experiment: Experiment) -> Iterator[Problem]:
     """What types cannot express, and what must go so that the rest can be looked at."""
     streams = len(experiment.data.streams)
     if problem := _weight_problem(experiment.localization, streams):
@@ -431,7 +359,7 @@ def _inconsistencies(experiment: Experiment) -> Iterator[_Problem]:
         one, problems = _stage(experiment, number)
         yield from ((message, path[:4]) for message, path in problems)  # of a list the whole
         if "stream_weights" in stage.localization and (problem := _weight_problem(one.localization, streams)):
-            path: _Path = ["stages", number, "localization", "stream_weights"]
+            path: KeyPath = ["stages", number, "localization", "stream_weights"]
             yield f"`{dotted(path)}` {problem}", path
     if not experiment.stages:
         yield "`stages` is empty; leave it out for one stage", ["stages"]
@@ -529,7 +457,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-#: Stand-ins for what has no default, so that one missing key does not hide the others' mistakes.
+#: Stand-ins for what has no default.
 _REQUIRED: Mapping[tuple[str | int, ...], Any] = {
     ("data",): Data("", "", "duration"),
     ("data", "annotations"): "",

@@ -13,9 +13,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from wtal_core.config import dotted
 from wtal_core.contracts import Instance, Video
 from wtal_core.text import Constant, constant_in, read_json
+from wtal_core.walk import dotted
 
 
 class ActivityNet:
