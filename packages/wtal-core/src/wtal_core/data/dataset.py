@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from numpy.typing import NDArray
 
 from wtal_core import config
 from wtal_core.contracts import AMBIGUOUS, FloatArray, IntArray, TrainingVideo, Video
-from wtal_core.data.names import nearly, normal
-from wtal_core.data.timeline import misfit, snippet_edges
+from wtal_core.data.names import normal
+from wtal_core.data.problems import distinct, examine_features, label_problems, unreadable
+from wtal_core.data.timeline import snippet_edges
 from wtal_core.data.videos import read_videos, select_subset
-from wtal_core.errors import DataError, PluginError, Problems, WtalError, abridged, did_you_mean, one_line
+from wtal_core.errors import DataError, PluginError, Problems, WtalError, abridged, one_line
 from wtal_core.kinds.evaluator import Instances
 from wtal_core.kinds.feature_reader import Bound as Store
 from wtal_core.registry import Registry
@@ -70,7 +70,7 @@ class Dataset:
         try:
             return np.array(self.store.read(video.name, part, rows), dtype=np.float32)
         except (OSError, ValueError) as error:
-            raise _unreadable(video, part, error) from error
+            raise unreadable(video, part, error) from error
 
     def _refuse_infinite(self, video: Video, part: str, features: NDArray[np.float32]) -> None:
         finite = np.isfinite(features)
@@ -160,9 +160,9 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
     test = tuple(select_subset(videos, data.test_subset, path))
     classes = tuple(map(normal, data.classes or sorted(set().union(*(video.labels for video in training)))))
     store = open_reader(registry, "feature reader", data.reader, Path(data.features))
-    problems = list(_label_problems(data, classes, training, test))
+    problems = list(label_problems(data, classes, training, test))
     streams = {stream: _parts(stream) for stream in map(config.stream_name, data.streams)}
-    widths, found = _examine_features(data, list(itertools.chain(*streams.values())), store, _distinct(training, test))
+    widths, found = examine_features(data, list(itertools.chain(*streams.values())), store, distinct(training, test))
     dims = {stream: sum(widths.get(part, 0) for part in parts) for stream, parts in streams.items()}
     return Dataset(data, classes, training, test, store, dims, annotations.notes), problems + found
 
@@ -185,56 +185,6 @@ def open_reader(registry: Registry, kind: str, choice: config.Component, path: P
 def _parts(stream: str) -> list[str]:
     """The streams that a model's is made of."""
     return stream.split("+")
-
-
-def _examine_features(
-    data: config.Data, streams: Sequence[str], store: Store, videos: Sequence[Video]
-) -> tuple[dict[str, int], list[WtalError]]:
-    """The width of each stream, and what is wrong with names, lengths and widths; problems of one form are together."""
-    problems: list[WtalError] = []
-    lengths: dict[str, dict[str, int]] = {}
-    dims: dict[str, int] = {}
-    for stream in streams:
-        try:
-            present = set(store.names(stream))
-            if not present:
-                raise OSError(f"{data.features}: no features of this stream")
-        except (OSError, ValueError) as error:
-            problems.append(DataError(f"stream {stream!r}: {one_line(error)}"))
-            continue
-        lengths[stream], widths, unreadable = {}, {}, {}
-        for video in videos:
-            try:
-                lengths[stream][video.name], widths[video.name] = store.shape(video.name, stream)
-            except (OSError, ValueError) as error:
-                unreadable[video.name] = _unreadable(video, stream, error)
-        for difference, pairs in nearly(unreadable.keys() - present, present).items():
-            problems.append(_nearly_met(data, stream, difference, sorted(pairs)))
-            for name, _ in pairs:
-                del unreadable[name]
-        problems += abridged(unreadable.values(), f"videos of stream {stream!r} without features that can be read")
-        values, counts = np.unique(list(widths.values()), return_counts=True)
-        dims[stream] = int(values[counts.argmax()]) if len(values) else 0
-        if widths and not dims[stream]:
-            problems.append(DataError(f"stream {stream!r} of {data.features}: D = 0, so there are no features"))
-        others = [
-            DataError(
-                f"video {name!r}, stream {stream!r} of {data.features}: D = {width} features, but most videos have "
-                f"{dims[stream]}; extract it again or list it in data.exclude"
-            )
-            for name, width in widths.items()
-            if width != dims[stream]
-        ]
-        problems += abridged(others, f"videos of stream {stream!r} with another D")
-        misfits = [
-            DataError(f"video {video.name!r}, stream {stream!r} of {data.features}: {problem}")
-            for video in videos
-            if video.name in lengths[stream]
-            if (problem := misfit(data.grid, lengths[stream][video.name], video.duration))
-        ]
-        problems += abridged(misfits, f"videos of stream {stream!r} with a T that does not fit")
-    problems += abridged(_disagreements(lengths, videos), "videos whose streams differ by more than one snippet")
-    return dims, problems
 
 
 def segment_problems(dataset: Dataset) -> Iterator[WtalError]:
@@ -274,7 +224,7 @@ def survey(dataset: Dataset, report: Callable[[str], None] = lambda _: None) -> 
     Asked again of the same data set, it answers as before.
     """
     if dataset in _SURVEYS:
-        for video in _distinct(dataset.training, dataset.test):
+        for video in distinct(dataset.training, dataset.test):
             report(video.name)
     else:
         _SURVEYS[dataset] = _read_all(dataset, report)
@@ -285,7 +235,7 @@ def _read_all(dataset: Dataset, report: Callable[[str], None]) -> Survey:
     problems: list[WtalError] = []
     moments = {stream: Moments(dataset.feature_dims[stream]) for stream in dataset.streams}
     training = {video.name for video in dataset.training}
-    for video in _distinct(dataset.training, dataset.test):
+    for video in distinct(dataset.training, dataset.test):
         for stream in dataset.streams:
             try:
                 dataset.length(video, stream)
@@ -329,76 +279,3 @@ class Moments:
         """The standard deviation (D,); 1 where a feature is constant, so that it becomes zero instead of NaN."""
         deviation = np.sqrt(self._squares / max(self.count, 1))
         return np.where(deviation > 1e-8 * np.maximum(1.0, np.abs(self.mean)), deviation, 1.0)
-
-
-def _label_problems(
-    data: config.Data, classes: Sequence[str], training: Sequence[Video], test: Sequence[Video]
-) -> Iterator[WtalError]:
-    where = data.annotations
-    if len(set(classes)) < len(classes):
-        yield DataError(f"data.classes names a class twice: {', '.join(classes)}")
-    if AMBIGUOUS in classes:
-        yield DataError(
-            f"data.classes names {AMBIGUOUS!r}, the mark of intervals of which nobody can say what they show; remove it"
-        )
-    unlabelled = (
-        DataError(
-            f"{where}: training video {video.name!r} has no label, and labels are all that training sees; "
-            "annotate it or list it in data.exclude"
-        )
-        for video in training
-        if not video.labels
-    )
-    yield from abridged(unlabelled, "training videos without a label")
-    unknown: dict[str, list[str]] = {}  # per label, the videos that have it
-    for video in _distinct(training, test):
-        for label in sorted(video.labels - set(classes)):
-            unknown.setdefault(label, []).append(video.name)
-    source = "data.classes" if data.classes else f"the training subset {data.training_subset!r}"
-    for label, names in unknown.items():
-        more = f" (as {len(names) - 1} more have)" if len(names) > 1 else ""
-        yield DataError(
-            f"{where}: video {names[0]!r} has class {label!r}{more}, which {source} lacks; "
-            f"{did_you_mean(label, classes)}"
-        )
-
-
-def _nearly_met(data: config.Data, stream: str, difference: str, pairs: Sequence[tuple[str, str]]) -> DataError:
-    wanted, present = pairs[0]
-    count = "1 video has" if len(pairs) == 1 else f"{len(pairs)} videos have"
-    return DataError(
-        f"stream {stream!r} of {data.features}: {count} features under a name that is only nearly theirs, such as "
-        f"{wanted!r} under {present!r}; names must be equal, and these differ in {difference}: rename the features, or "
-        "the videos in the annotations"
-    )
-
-
-_EXTRACT = "extract its features again or list it in data.exclude"
-_RAISE_LIMIT = "raise the limit on open files (ulimit -n)"
-_REMEDIES = {
-    errno.EMFILE: _RAISE_LIMIT,
-    errno.ENFILE: _RAISE_LIMIT,
-    errno.EACCES: "let this user read it",
-    errno.EPERM: "let this user read it",
-    errno.EIO: "check the disk",
-    errno.ESTALE: "check the network drive",
-}
-
-
-def _unreadable(video: Video, stream: str, error: OSError | ValueError) -> DataError:
-    cause = error.__cause__ or error  # a reader puts the file before what the system said
-    remedy = _REMEDIES.get(cause.errno or 0, _EXTRACT) if isinstance(cause, OSError) else _EXTRACT
-    return DataError(f"video {video.name!r}, stream {stream!r}: {one_line(error)}; {remedy}")
-
-
-def _disagreements(lengths: Mapping[str, Mapping[str, int]], videos: Sequence[Video]) -> Iterator[WtalError]:
-    for video in videos:
-        found = {stream: of_video[video.name] for stream, of_video in lengths.items() if video.name in of_video}
-        if found and max(found.values()) - min(found.values()) > 1:
-            listed = ", ".join(f"{stream} {length}" for stream, length in found.items())
-            yield DataError(f"video {video.name!r}: streams differ by more than one snippet: {listed}")
-
-
-def _distinct(*subsets: Sequence[Video]) -> list[Video]:
-    """The videos of all subsets, each once."""
-    return list({video.name: video for videos in subsets for video in videos}.values())
