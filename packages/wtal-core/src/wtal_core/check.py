@@ -7,8 +7,9 @@ against them.
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from wtal_core import config
 from wtal_core.binding import blaming, during
-from wtal_core.contracts import Batch, FloatArray, Targets
+from wtal_core.contracts import Batch, Targets
 from wtal_core.data import dataset as data
 from wtal_core.data.dataset import Dataset, Dimensions
 from wtal_core.errors import ConfigError, DataError, PluginError, Problems, WtalError, one_line, together
@@ -97,6 +98,7 @@ def sizes_of(dataset: Dataset) -> Dimensions:
 
 def component_problems(experiment: config.Experiment, registry: Registry, sizes: Dimensions = SMALL) -> list[WtalError]:
     """What cannot be built or fails on a small example, each with the name of the component, once."""
+    rehearsal = _Rehearsal(registry, sizes, experiment.data.counts)
     found: dict[str, WtalError] = {}
     # The generators are put back, and nothing that is computed here is used.
     with (
@@ -104,86 +106,87 @@ def component_problems(experiment: config.Experiment, registry: Registry, sizes:
         warnings.catch_warnings(action="ignore"),
         during("fails on a small example"),
     ):
-        for settings in config.stages(experiment):
-            for problem in _stage_problems(settings, experiment, registry, sizes):
-                found.setdefault(str(problem), problem)
-        for problem in _other_problems(experiment, registry, sizes.num_classes):
+        for problem in itertools.chain(
+            *map(rehearsal.stage, config.stages(experiment)),
+            *(rehearsal.tried("evaluator", choice) for choice in config.evaluators(experiment).values()),
+        ):
             found.setdefault(str(problem), problem)
+        for tracker in experiment.trackers:  # building one writes files
+            try:
+                registry.chosen("tracker", tracker)
+            except WtalError as error:
+                found.setdefault(str(error), error)
     return list(found.values())
 
 
-def _stage_problems(
-    settings: config.StageSettings, experiment: config.Experiment, registry: Registry, sizes: Dimensions
-) -> Iterator[WtalError]:
-    stage, training, localization = settings.stage, settings.training, settings.localization
-    yield from _model_problems(settings, experiment, registry, sizes)
-    C = sizes.num_classes
-    for choice in (training.clip, localization.clip):
-        yield from _tried(registry, "clip", choice, C)
-    yield from _tried(registry, "sampler", training.sampler, C)
-    yield from _tried(registry, "proposer", localization.proposer, C)
-    yield from _tried(registry, "suppressor", localization.suppressor, C)
-    if stage.teacher is not None:
-        yield from _tried(registry, "teacher", stage.teacher, C, lambda bound: bound.rehearse(C, settings.number == 0))
+class _Rehearsal(NamedTuple):
+    """The components of an experiment, tried on a small example."""
 
+    registry: Registry
+    sizes: Dimensions
+    counts: bool
 
-def _other_problems(experiment: config.Experiment, registry: Registry, num_classes: int) -> Iterator[WtalError]:
-    for choice in config.evaluators(experiment).values():
-        yield from _tried(registry, "evaluator", choice, num_classes)
-    for tracker in experiment.trackers:  # building one writes files
+    def tried(
+        self, kind: str, choice: config.Component, use: Callable[[Any], object] | None = None
+    ) -> Iterator[WtalError]:
+        """Build a component and try it, by its kind's rehearsal or by `use`; what goes wrong names it."""
+        C = self.sizes.num_classes
         try:
-            registry.chosen("tracker", tracker)
+            bound = self.registry.build(kind, choice, num_classes=C)
+            try:
+                bound.rehearse(C) if use is None else use(bound)
+            except ValueError as error:  # by which some kinds refuse their arguments
+                raise PluginError(f"{bound.component} fails on a small example: {one_line(error)}") from error
         except WtalError as error:
             yield error
 
+    def stage(self, settings: config.StageSettings) -> Iterator[WtalError]:
+        """Of all components of a stage."""
+        teacher, training, localization = settings.stage.teacher, settings.training, settings.localization
+        yield from self.model(settings)
+        yield from self.tried("clip", training.clip)
+        yield from self.tried("clip", localization.clip)
+        yield from self.tried("sampler", training.sampler)
+        yield from self.tried("proposer", localization.proposer)
+        yield from self.tried("suppressor", localization.suppressor)
+        if teacher is not None:
+            first = settings.number == 0
+            yield from self.tried("teacher", teacher, lambda bound: bound.rehearse(self.sizes.num_classes, first))
 
-def _tried(
-    registry: Registry,
-    kind: str,
-    choice: config.Component,
-    num_classes: int,
-    use: Callable[[Any], object] | None = None,
-) -> Iterator[WtalError]:
-    """Build a component and try it, by its kind's rehearsal or by `use`; what goes wrong, as an error that names it."""
-    try:
-        bound = registry.build(kind, choice, num_classes=num_classes)
+    def model(self, settings: config.StageSettings) -> Iterator[WtalError]:
+        """Of the aggregator, the decoder, the losses and the activation, which are tried one upon the other."""
+        pooling = list(self.tried("aggregator", settings.model.aggregator))
+        activation = list(self.tried("activation", settings.localization.activation))
+        yield from (*pooling, *activation)
+        if pooling:  # the decoder would fail for the same reason
+            try:
+                self.registry.find("decoder", config.name_of(settings.model.decoder))
+            except WtalError as error:
+                yield error
+            return
         try:
-            bound.rehearse(num_classes) if use is None else use(bound)
-        except ValueError as error:  # by which some kinds refuse their arguments
-            raise PluginError(f"{bound.component} fails on a small example: {one_line(error)}") from error
-    except WtalError as error:
-        yield error
-
-
-def _model_problems(
-    settings: config.StageSettings, experiment: config.Experiment, registry: Registry, sizes: Dimensions
-) -> Iterator[WtalError]:
-    """Of the aggregator, the decoder, the losses and the activation, which are tried one upon the other."""
-    C = sizes.num_classes
-    pooling = list(_tried(registry, "aggregator", settings.model.aggregator, C))
-    activation = list(_tried(registry, "activation", settings.localization.activation, C))
-    yield from (*pooling, *activation)
-    if pooling:  # the decoder would fail for the same reason
-        try:
-            registry.find("decoder", config.name_of(settings.model.decoder))
+            model = build_model(settings, self.registry, self.sizes)
+            batch = self.batch(settings)
+            decoding = model.train()(batch.features, None, batch.targets)
+            lacks = [(loss, field) for loss in model.losses for field in losses.missing(loss, decoding, batch.targets)]
+            for loss, field in lacks:
+                yield PluginError(f"{loss.component} needs {field}, and {_source(field, settings)}")
+            if not lacks and (problem := _loss_problem(model, model.terms(batch))):
+                yield problem
+            read = model.eval()(batch.features[:1].requires_grad_())
         except WtalError as error:
             yield error
-        return
-    try:
-        model = build_model(settings, registry, sizes)
-        batch = _small_batch(settings, experiment.data.counts, sizes)
-        decoding = model.train()(batch.features, None, batch.targets)
-        lacks = [(loss, field) for loss in model.losses for field in losses.missing(loss, decoding, batch.targets)]
-        for loss, field in lacks:
-            yield PluginError(f"{loss.component} needs {field}, and {_source(field, settings)}")
-        if not lacks and (problem := _loss_problem(model, model.terms(batch))):
-            yield problem
-        read = model.eval()(batch.features[:1].requires_grad_())
-    except WtalError as error:
-        yield error
-        return
-    if not activation:
-        yield from _tried(registry, "activation", settings.localization.activation, C, lambda bound: bound(read))
+            return
+        if not activation:
+            yield from self.tried("activation", settings.localization.activation, lambda bound: bound(read))
+
+    def batch(self, settings: config.StageSettings) -> Batch:
+        """What a step of training might see."""
+        D, C, _ = self.sizes
+        labels = torch.eye(C)[[0, -1]]
+        snippets = None if settings.stage.teacher is None else labels.unsqueeze(2).expand(2, C, 6).contiguous()
+        targets = Targets(labels, labels if self.counts else None, snippets)
+        return Batch(torch.rand(2, 6, D), None, targets, torch.arange(6).expand(2, 6))
 
 
 def _loss_problem(model: StreamModel, terms: Mapping[str, Tensor]) -> WtalError | None:
@@ -198,14 +201,6 @@ def _loss_problem(model: StreamModel, terms: Mapping[str, Tensor]) -> WtalError 
     )
 
 
-def _small_batch(settings: config.StageSettings, counts: bool, sizes: Dimensions) -> Batch:
-    D, C, _ = sizes
-    labels = torch.eye(C)[[0, -1]]
-    snippets = None if settings.stage.teacher is None else labels.unsqueeze(2).expand(2, C, 6).contiguous()
-    targets = Targets(labels, labels if counts else None, snippets)
-    return Batch(torch.rand(2, 6, D), None, targets, torch.arange(6).expand(2, 6))
-
-
 def _source(field: str, settings: config.StageSettings) -> str:
     if field == "targets.snippets":
         return "this stage has no teacher to give them"
@@ -216,43 +211,49 @@ def _source(field: str, settings: config.StageSettings) -> str:
 
 def training_problems(dataset: Dataset, experiment: config.Experiment, registry: Registry) -> list[WtalError]:
     """What training would stumble over, found with models and labels as the data have them."""
-    problems: list[WtalError] = []
-    labels = (dataset.targets(dataset.training) > 0).astype(np.float64)
+    problems: dict[str, WtalError] = {}
     stages = config.stages(experiment)
     before = None
     for settings in stages:
-        where = "" if len(experiment.stages) == 1 else f"stages[{settings.number}]: "
-        stream = dataset.streams[0]
+        found: Iterable[WtalError]
         try:  # not any width or time: a decoder may be particular about them
-            model = build_model(settings, registry, dataset.dimensions(stream))
+            model = build_model(settings, registry, dataset.dimensions(dataset.streams[0]))
         except PluginError as error:
-            problems.append(PluginError(f"{where}{error}"))
-            continue
-        clip = registry.build("clip", settings.training.clip)
-        reading = registry.build("clip", settings.localization.clip)
-        for key, one in (("training.clip", clip), ("localization.clip", reading)):
-            if model.decode.context and not one.contiguous:
-                problems.append(
-                    ConfigError(
-                        f"{where}{model.decode.component} looks at {model.decode.context} snippets to each side, and "
-                        f"{key} {one.component.name!r} does not show neighbours; use 'crop' or 'whole'"
-                    )
-                )
-        problems += _prefixed(where, _even_problems(reading, dataset))
-        problems += _prefixed(where, _frozen_problems(model, settings, before))
-        before = model
-        problems += _prefixed(where, _state_problems(model))
-        problems += _prefixed(where, _target_problems(model, dataset))
-        problems += _prefixed(where, _sampler_problems(settings, labels, registry))
-        problems += _prefixed(where, _teacher_problems(settings, dataset, registry))
-        if settings.number and settings.stage.teacher is not None:
-            problems += _prefixed(where, _word_problems(stages[settings.number - 1].localization))
-    return list({str(problem): problem for problem in problems}.values())
+            found = [error]
+        else:
+            found = itertools.chain(
+                _clip_problems(model, settings, dataset, registry),
+                _frozen_problems(model, settings, before),
+                _state_problems(model),
+                _target_problems(model, dataset),
+                _sampler_problems(settings, dataset, registry),
+                _teacher_problems(settings, stages, dataset, registry),
+            )
+            before = model
+        where = "" if len(stages) == 1 else f"stages[{settings.number}]: "
+        for problem in found:
+            problems.setdefault(f"{where}{problem}", type(problem)(f"{where}{problem}"))
+    return list(problems.values())
 
 
-def _prefixed(where: str, problems: Iterator[WtalError]) -> Iterator[WtalError]:
-    for problem in problems:
-        yield type(problem)(f"{where}{problem}") if where else problem
+def _clip_problems(
+    model: StreamModel, settings: config.StageSettings, dataset: Dataset, registry: Registry
+) -> Iterator[WtalError]:
+    reading = registry.build("clip", settings.localization.clip)
+    learning = registry.build("clip", settings.training.clip)
+    for key, clip in (("training.clip", learning), ("localization.clip", reading)):
+        if model.decode.context and not clip.contiguous:
+            yield ConfigError(
+                f"{model.decode.component} looks at {model.decode.context} snippets to each side, and {key} "
+                f"{clip.component.name!r} does not show neighbours; use 'crop' or 'whole'"
+            )
+    for video, stream in itertools.product(dataset.test, dataset.streams):
+        length = dataset.length(video, stream)
+        try:
+            require_even(reading(length, np.random.default_rng(0)), length, reading.component.name)
+        except PluginError as error:
+            yield ConfigError(f"video {video.name!r}: {error}")
+            return
 
 
 def _frozen_problems(
@@ -311,8 +312,9 @@ def _target_problems(model: StreamModel, dataset: Dataset) -> Iterator[WtalError
         yield error
 
 
-def _sampler_problems(settings: config.StageSettings, labels: FloatArray, registry: Registry) -> Iterator[WtalError]:
+def _sampler_problems(settings: config.StageSettings, dataset: Dataset, registry: Registry) -> Iterator[WtalError]:
     sampler = registry.build("sampler", settings.training.sampler)
+    labels = (dataset.targets(dataset.training) > 0).astype(np.float64)
     try:
         with during("fails on the labels of the training subset"):
             sampler(labels, settings.training.batch_size, 0, 0)
@@ -320,18 +322,9 @@ def _sampler_problems(settings: config.StageSettings, labels: FloatArray, regist
         yield error if isinstance(error, WtalError) else DataError(f"{sampler.component}: {one_line(error)}")
 
 
-def _even_problems(reading: Any, dataset: Dataset) -> Iterator[WtalError]:
-    for video in dataset.test:
-        for stream in dataset.streams:
-            length = dataset.length(video, stream)
-            try:
-                require_even(reading(length, np.random.default_rng(0)), length, reading.component.name)
-            except PluginError as error:
-                yield ConfigError(f"video {video.name!r}: {error}")
-                return
-
-
-def _teacher_problems(settings: config.StageSettings, dataset: Dataset, registry: Registry) -> Iterator[WtalError]:
+def _teacher_problems(
+    settings: config.StageSettings, stages: Sequence[config.StageSettings], dataset: Dataset, registry: Registry
+) -> Iterator[WtalError]:
     if settings.stage.teacher is None:
         return
     teacher = registry.build("teacher", settings.stage.teacher)
@@ -341,11 +334,8 @@ def _teacher_problems(settings: config.StageSettings, dataset: Dataset, registry
             f"{dataset.data.annotations}: {teacher.component} reads segments, and {len(unknown)} training videos, such "
             f"as {unknown[0]!r}, have labels without one"
         )
-
-
-def _word_problems(before: config.Localization) -> Iterator[WtalError]:
-    """What keeps a teacher from reading the predictions of the stage before."""
-    if config.name_of(before.clip) != "whole":
+    before = stages[settings.number - 1].localization
+    if settings.number and config.name_of(before.clip) != "whole":
         yield ConfigError(
             "a teacher speaks of every snippet, so localization.clip of the stage before must be 'whole', got "
             f"{config.name_of(before.clip)!r}"
