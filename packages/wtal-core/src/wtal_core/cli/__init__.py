@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, TextIO
+from typing import Annotated, Any
 
 import typer
 
@@ -59,14 +59,7 @@ def plain_warnings() -> Iterator[None]:
     """Print a warning as one sentence, and each only once: a decoder may repeat its own at every iteration."""
     shown = set()
 
-    def show(
-        message: Warning | str,
-        category: type[Warning],  # noqa: ARG001 - the names are those of warnings.showwarning
-        filename: str,  # noqa: ARG001
-        lineno: int,  # noqa: ARG001
-        file: TextIO | None = None,  # noqa: ARG001
-        line: str | None = None,  # noqa: ARG001
-    ) -> None:
+    def show(message: Warning | str, *_where: Any, **_more: Any) -> None:
         text = one_line(message)
         if text not in shown:
             shown.add(text)

@@ -55,9 +55,9 @@ class Decoded(NamedTuple):
     pooled: Tensor | None  # (1, S, E)
     logits: Tensor | None  # (1, S, C)
     snippet_logits: Tensor | None  # (1, T, C)
-    background_logits: Tensor | None  # (1, T)
-    head_weight: Tensor | None  # (C, E)
-    probabilities: Tensor | None  # (1, S, C)
+    background_logits: Tensor | None = None  # (1, T)
+    head_weight: Tensor | None = None  # (C, E)
+    probabilities: Tensor | None = None  # (1, S, C)
     intervals: Intervals | None = None
 
 
@@ -72,13 +72,9 @@ def decodings(assemblies: int = 1, linear: bool = True) -> Iterator[Example]:
                 head.weight.copy_((torch.arange(C * E) * 3 % 4 / 2 - 0.5).reshape(C, E))
             pooled = attention @ features
             logits = head(pooled) if linear else head(pooled).tanh()
-            weight, probabilities = (head.weight, None) if linear else (None, logits.sigmoid())
+            own = {"head_weight": head.weight} if linear else {"probabilities": logits.sigmoid()}
             scores = logits.sigmoid().amax(1)
-            yield {
-                "decoding": Decoded(
-                    features, attention, scores, pooled, logits, head(features), None, weight, probabilities
-                )
-            }
+            yield {"decoding": Decoded(features, attention, scores, pooled, logits, head(features), **own)}
 
 
 def other_decodings() -> Iterator[Example]:

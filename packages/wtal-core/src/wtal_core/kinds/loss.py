@@ -76,17 +76,8 @@ def batches() -> Iterator[Example]:
         logits = pooled @ head.T
         labels = torch.eye(C)[torch.arange(B) % C]
         teacher = (labels.unsqueeze(2) * (torch.arange(T) % 2)).masked_fill(~mask.unsqueeze(1), torch.nan)
-        decoding = Decoded(
-            embedded,
-            attention,
-            logits.squeeze(1).sigmoid(),
-            pooled,
-            logits,
-            embedded @ head.T,
-            embedded.mean(2),
-            head,
-            None,
-        )
+        scores, snippets, background = logits.squeeze(1).sigmoid(), embedded @ head.T, embedded.mean(2)
+        decoding = Decoded(embedded, attention, scores, pooled, logits, snippets, background, head)
         rows = torch.arange(T).expand(B, T).masked_fill(~mask, -1)
         batch = Batch(features, mask if holes else None, Targets(labels, 2 * labels, teacher), rows)
         yield {"decoding": decoding, "batch": batch}
