@@ -59,7 +59,10 @@ def write_plugin(name: str, kind: Kind, folder: Path, registry: Registry) -> lis
         for target, source in sources.items():
             path = temporary / target
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(_filled(source, words), encoding="utf-8")
+            text = _template(source)
+            for word, meant in words.items():
+                text = text.replace(word, meant)
+            path.write_text(text, encoding="utf-8")
         (temporary / f"src/{package}/py.typed").touch()
     return [Path(target) for target in (*sources, f"src/{package}/py.typed")]
 
@@ -83,8 +86,8 @@ def _words(name: str, kind: Kind) -> dict[str, str]:
             "choose another name"
         )
     class_name = "".join(word.capitalize() for word in component.split("-"))
-    template = files("wtal_core").joinpath("_templates", _component_source(kind)).read_text(encoding="utf-8")
-    used = {token.string for token in generate_tokens(StringIO(template).readline) if token.type == NAME}
+    source = StringIO(_template(_component_source(kind)))
+    used = {token.string for token in generate_tokens(source.readline) if token.type == NAME}
     if keyword.iskeyword(class_name) or class_name in used:
         raise PluginError(
             f"{name!r} cannot name a plugin: its {kind.name} would be the class {class_name}, a name that its module "
@@ -109,8 +112,5 @@ def _component_source(kind: Kind) -> str:
     return f"components/{kind.identifier}.py"
 
 
-def _filled(source: str, words: Mapping[str, str]) -> str:
-    text = files("wtal_core").joinpath("_templates", source).read_text(encoding="utf-8")
-    for word, meant in words.items():
-        text = text.replace(word, meant)
-    return text
+def _template(source: str) -> str:
+    return files("wtal_core").joinpath("_templates", source).read_text(encoding="utf-8")

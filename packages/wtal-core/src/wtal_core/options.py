@@ -107,13 +107,19 @@ def _meaning(annotation: Any, target: Callable[..., Any]) -> Any:
     """The type that an annotation means, where its module has the names in it."""
     if not isinstance(annotation, str):
         return annotation
-    while isinstance(target, functools.partial):
-        target = target.func
+    target = unwrapped(target)
     function = inspect.unwrap(inspect.getattr_static(target, "__init__") if isinstance(target, type) else target)
     try:
         return eval(annotation, getattr(function, "__globals__", {}))
     except Exception:
         return annotation
+
+
+def unwrapped(target: Callable[..., Any]) -> Callable[..., Any]:
+    """What `functools.partial` was given, however often."""
+    while isinstance(target, functools.partial):
+        target = target.func
+    return target
 
 
 def _inherits_from_torch(target: Callable[..., Any]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from typing import Annotated, Any
 
@@ -30,7 +29,7 @@ def command(
 
     from wtal_core.binding import blaming
     from wtal_core.kinds import known_kind
-    from wtal_core.options import injected, options_of
+    from wtal_core.options import injected, options_of, unwrapped
     from wtal_core.registry import discover
     from wtal_core.report import console
 
@@ -41,7 +40,7 @@ def command(
     component = registry.find(kind.name, name)
     target = registry.load(kind.name, name)
     with blaming(component, doing="cannot be described"):
-        text, source = _read(target)
+        text, source = _read(unwrapped(target))
         options = options_of(target, injected(kind, target))
         rows = [(o.name, o.written, "required" if o.required else repr(o.default)) for o in options.named]
     print(f"{kind.name} {name}\n\n{text}\n")
@@ -59,8 +58,6 @@ def command(
 
 def _read(target: Any) -> tuple[str, str]:
     """The docstring of a class or function, and the file that it stands in."""
-    while isinstance(target, functools.partial):
-        target = target.func
     try:
         source = inspect.getsourcefile(target)
     except TypeError:  # compiled, or an object

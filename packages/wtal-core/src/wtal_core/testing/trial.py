@@ -18,7 +18,7 @@ from wtal_core.answers import ContractError, require
 from wtal_core.discovery import Component, Origin
 from wtal_core.errors import PluginError, one_line
 from wtal_core.kinds import known_kind
-from wtal_core.options import injected
+from wtal_core.options import injected, unwrapped
 
 Example = Mapping[str, Any]
 Examples = Callable[[], Iterable[Example]]
@@ -215,6 +215,5 @@ def _described(error: BaseException) -> str:
 
 
 def _name(make: Callable[..., Any]) -> str:
-    while isinstance(make, functools.partial):
-        make = make.func
+    make = unwrapped(make)
     return str(getattr(make, "__qualname__", type(make).__name__))
