@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +49,11 @@ def form(trial: Trial, **given: Any) -> None:
 
 def form_or_refusal(trial: Trial, **given: Any) -> None:
     """Require such an answer, or a `ValueError`."""
-    with suppress(ValueError):
-        trial.checked(**given)
+    try:
+        answer = trial.call(trial.build(), **given)
+    except ValueError:
+        return
+    trial.bound.check(answer, *given.values())
 
 
 def untouched(trial: Trial, **given: Any) -> None:
