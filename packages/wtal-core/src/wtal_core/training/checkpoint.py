@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,27 +127,24 @@ def checkpoint_iteration(path: Path) -> int:
 
 
 def _about(path: Path) -> _About:
-    with _readable(path), safe_open(path, framework="pt") as file:
-        return msgspec.json.decode(file.metadata()["wtal"], type=_About)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return msgspec.json.decode(file.metadata()["wtal"], type=_About)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError, msgspec.DecodeError) as error:
+        raise RunError(f"{path}: not a checkpoint: {one_line(error)}; {_DELETE}") from error
 
 
 def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Those of the model, and those of the optimiser."""
-    with _readable(path):
+    try:
         tensors = safetensors.torch.load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path}: not a checkpoint: {one_line(error)}; {_DELETE}") from error
     model, optimizer = (
         {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
         for part in ("model.", "optimizer.")
     )
     return model, optimizer
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError, msgspec.DecodeError) as error:
-        raise RunError(f"{path}: not a checkpoint: {one_line(error)}; {_DELETE}") from error
 
 
 def load_checkpoint(
