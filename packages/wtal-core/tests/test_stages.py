@@ -120,6 +120,7 @@ def test_a_run_of_stages_shows_them(done):
         "evaluation.json",
         "metrics.jsonl",
         "stages.json",
+        "warnings.json",
     }
     logged = [json.loads(line) for line in (done / "metrics.jsonl").read_text().splitlines()]
     assert [(line["stream"], line["iteration"]) for line in logged] == [
@@ -309,7 +310,7 @@ def test_videos_without_segments_are_not_taught_by_annotations(wtal, tiny, tmp_p
     assert (answer.code, answer.out) == (2, "")
     assert answer.err == (
         f"error: {tiny.parent}/annotations.json: teacher 'annotations' of wtal-core 0.1.0 reads segments, and 1 "
-        "training videos, such as 'v1', have labels without one\n"
+        "training videos, such as 'v1', have labels without one; annotate them, or list them in data.exclude\n"
     )
     assert not (tmp_path / "out").exists()
 
