@@ -140,3 +140,13 @@ def constant_videos(maps):
     """In how many of the videos' maps (C, T), of three snippets or more, no class varies, and of how many."""
     long = [one for one in maps if len(one[0]) >= 3]
     return sum(all(log_odds_deviation(row) < 0.1 for row in one) for one in long), len(long)
+
+
+def untaught(lessons, labels):
+    """The classes that have training videos, and of which no lesson says more than a tenth of the most that is said."""
+    C = len(labels[0])
+    highest = [
+        max([0.0, *(t for lesson, row in zip(lessons, labels, strict=True) if row[c] for t in lesson[c] if t == t)])
+        for c in range(C)
+    ]
+    return [c for c in range(C) if any(row[c] for row in labels) and highest[c] <= 0.1 * max(highest)]
