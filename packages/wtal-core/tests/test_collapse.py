@@ -100,11 +100,12 @@ def test_one_class_that_varies_is_enough():
 
 
 def test_what_nobody_learns_is_no_collapse():
-    """Attention of one on all that is seen, response of one: they were so before training."""
+    """Attention of one on all that is seen, response of one: they were so before training. Or of 1 / T."""
     untrained = drawn(N=1, attention=1.0, response=1.0)[0]
     assert found(drawn(attention=1.0, response=1.0), untrained=untrained) == []
     assert len(found(drawn(attention=1.0), untrained=untrained._replace(attention=np.linspace(0, 1, 9)[None]))) == 1
-    assert len(found(drawn(attention=0.0), untrained=untrained)) == 1
+    of_length = [one._replace(attention=np.full((3, T), 1 / T)) for T, one in enumerate(drawn(), start=3)]
+    assert found(of_length, untrained=untrained) == []
     nearly = [*drawn(N=11, attention=1.0), drawn(N=1, attention=0.999)[0]]
     assert len(found(nearly, untrained=untrained)) == 1
 

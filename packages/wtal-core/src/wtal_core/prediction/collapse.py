@@ -46,7 +46,7 @@ def collapses(
     """What a stream's models say alike of all videos, or of all snippets of nearly every video, a sentence each.
 
     Fewer than `FEW` videos, or videos of fewer than `FEW` snippets, tell nothing. A map that nobody learns, such as the
-    attention of one on all that is seen, is no collapse: it has one value, and had it before training.
+    attention of one on all that is seen, is no collapse: it had one value, to the bit, before training too.
 
     Args:
         predictions: of the videos.
@@ -88,7 +88,7 @@ def _constant_classes(
 
 def _constant_maps(name: str, maps: Sequence[FloatArray], untrained: FloatArray) -> Iterator[str]:
     told = [one for one in maps if one.shape[1] >= FEW]
-    if len(told) < FEW or _untouched(told, untrained):
+    if len(told) < FEW or (_flat(untrained) and all(map(_flat, told))):
         return
     # The first class that varies is the answer, and mostly the first of all.
     constant = [one for one in told if all(spread(row, 0) < SNIPPETS_ALIKE for row in one)]
@@ -99,10 +99,9 @@ def _constant_maps(name: str, maps: Sequence[FloatArray], untrained: FloatArray)
         )
 
 
-def _untouched(maps: Sequence[FloatArray], untrained: FloatArray) -> bool:
-    """Whether the maps hold one value, which they held before training."""
-    value = untrained.flat[0]
-    return bool((untrained == value).all()) and all(bool((one == value).all()) for one in maps)
+def _flat(one: FloatArray) -> bool:
+    """Whether a map holds one value, to the bit."""
+    return bool((one == one.flat[0]).all())
 
 
 def spread(probabilities: FloatArray, axis: int) -> FloatArray:
