@@ -106,7 +106,7 @@ def test_what_nobody_learns_is_no_collapse():
     assert len(found(drawn(attention=1.0), untrained=untrained._replace(attention=np.linspace(0, 1, 9)[None]))) == 1
     of_length = [one._replace(attention=np.full((3, T), 1 / T)) for T, one in enumerate(drawn(), start=3)]
     assert found(of_length, untrained=untrained) == []
-    nearly = [*drawn(N=11, attention=1.0), drawn(N=1, attention=0.999)[0]]
+    nearly = [*drawn(N=11, attention=1.0), drawn(N=1, attention=np.linspace(0.99, 1, 9))[0]]
     assert len(found(nearly, untrained=untrained)) == 1
 
 

@@ -693,8 +693,8 @@ def test_a_later_teacher_that_leaves_out_a_class_is_a_warning_that_stays(wtal, t
         []
         if says == 0.2
         else [
-            "stages[1]: teacher 'deaf' says nothing of class 'run' in any of its 3 training videos, because stages[0] does "
-            "not find it; train stages[0] longer (training.iterations) or with several models (models)"
+            "stages[1]: teacher 'deaf' says nothing of class 'run' in any of its 3 training videos, because stages[0] "
+            "does not find it; train stages[0] longer (training.iterations) or with several models (models)"
         ]
     )
     run = tmp_path / "seed-0"
