@@ -16,7 +16,7 @@ from wtal_core.demo.bounds import chance
 from wtal_core.demo.recordings import FRAMES_PER_SECOND, locate, read_recordings
 from wtal_core.demo.sessions import BACKGROUND, STREAMS, WINDOW, compose, snippet_features
 from wtal_core.errors import DataError
-from wtal_core.run.teaching import lessons_of
+from wtal_core.training.teaching import lessons_of
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,7 @@ def test_every_aggregator_runs_by_name(pristine, tmp_path, capsys, aggregator):
         "evaluation.json",
         "metrics.jsonl",
         "predictions",
+        "warnings.json",
     }
     assert f'aggregator = "{aggregator}"' in (run / "config.toml").read_text()
 

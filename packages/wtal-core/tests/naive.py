@@ -126,3 +126,27 @@ def background_guide(logits, background, attention, rows):
         p = snippet_probabilities(of_video, background[b])
         terms += [abs(1 - attention[b][0][t] - p[t][-1]) for t in range(len(p)) if rows[b][t] >= 0]
     return sum(terms) / len(terms) if terms else 0.0
+
+
+def log_odds_deviation(probabilities):
+    """The standard deviation of log-odds, of probabilities held at a millionth from 0 and 1."""
+    held = [min(max(p, 1e-6), 1 - 1e-6) for p in probabilities]
+    odds = [math.log(p / (1 - p)) for p in held]
+    mean = sum(odds) / len(odds)
+    return math.sqrt(sum((value - mean) ** 2 for value in odds) / len(odds))
+
+
+def constant_videos(maps):
+    """In how many of the videos' maps (C, T), of three snippets or more, no class varies, and of how many."""
+    long = [one for one in maps if len(one[0]) >= 3]
+    return sum(all(log_odds_deviation(row) < 0.1 for row in one) for one in long), len(long)
+
+
+def untaught(lessons, labels):
+    """The classes that have training videos, and of which no lesson says more than a tenth of the most that is said."""
+    C = len(labels[0])
+    highest = [
+        max([0.0, *(t for lesson, row in zip(lessons, labels, strict=True) if row[c] for t in lesson[c] if t == t)])
+        for c in range(C)
+    ]
+    return [c for c in range(C) if any(row[c] for row in labels) and highest[c] <= 0.1 * max(highest)]

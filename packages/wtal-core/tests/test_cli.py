@@ -166,26 +166,26 @@ def test_localize_says_what_it_wrote_and_what_is_next(wtal, tiny, tmp_path):
     assert answer.out == f"{run / 'detections.json'}: written; next: wtal evaluate {run}\n"
 
 
-class Silent:
+class Listener:
     """A teacher that denies everything, and keeps what it was shown."""
 
     shown = []  # noqa: RUF012 - it is built anew for every stage
 
     def __call__(self, prediction, detections, edges, video):
         self.shown.append((video.name, detections.start.tolist(), detections.score.tolist()))
-        return np.zeros((len(video.labels), len(edges) - 1))
+        return np.full((len(video.labels), len(edges) - 1), 0.5)
 
 
 def test_localizing_otherwise_later_changes_the_last_stage_and_nothing_that_a_teacher_saw(wtal, tiny, tmp_path):
     run, fraction = tmp_path / "seed-0", "localization.proposer.fraction=0.99"
     tiny.write_text(
         tiny.read_text() + '[localization]\nproposer = { name = "threshold", fraction = 0.5 }\n[[stages]]\n[[stages]]\n'
-        'teacher = "silent"\nlocalization = { proposer = { name = "threshold", fraction = 0.25 } }\n'
+        'teacher = "listener"\nlocalization = { proposer = { name = "threshold", fraction = 0.25 } }\n'
     )
-    with tmp_plugin("teacher", "silent", Silent):
-        Silent.shown.clear()
+    with tmp_plugin("teacher", "listener", Listener):
+        Listener.shown.clear()
         assert wtal("run", tiny, "--out", tmp_path).err == ""
-        shown, detections = Silent.shown[-6:], (run / "detections.json").read_text()
+        shown, detections = Listener.shown[-6:], (run / "detections.json").read_text()
         assert [name for name, *_ in shown] == [f"v{number}" for number in range(6)]
         assert wtal("localize", run, "--set", fraction).err == ""
         assert (run / "detections.json").read_text() != detections
@@ -195,9 +195,9 @@ def test_localizing_otherwise_later_changes_the_last_stage_and_nothing_that_a_te
         last = config.stages(config.load(run / "config.toml"))[-1].localization
         assert last.proposer == {"name": "threshold", "fraction": 0.99}
         (run / "checkpoints" / "stage-1" / "rgb.safetensors").unlink()
-        Silent.shown.clear()
+        Listener.shown.clear()
         assert wtal("train", run / "config.toml", "--out", tmp_path, "--resume").err == ""
-        assert Silent.shown[-6:] == shown
+        assert Listener.shown[-6:] == shown
         assert wtal("localize", run, "--set", "localization.proposer.fraction=0.25").err == ""
         assert (run / "detections.json").read_text() == detections
 

@@ -23,6 +23,7 @@ FILES = {
     "environment.json",
     "evaluation.json",
     "metrics.jsonl",
+    "warnings.json",
     "predictions/test.h5",
 }
 

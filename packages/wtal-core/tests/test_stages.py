@@ -120,6 +120,7 @@ def test_a_run_of_stages_shows_them(done):
         "evaluation.json",
         "metrics.jsonl",
         "stages.json",
+        "warnings.json",
     }
     logged = [json.loads(line) for line in (done / "metrics.jsonl").read_text().splitlines()]
     assert [(line["stream"], line["iteration"]) for line in logged] == [
@@ -309,7 +310,7 @@ def test_videos_without_segments_are_not_taught_by_annotations(wtal, tiny, tmp_p
     assert (answer.code, answer.out) == (2, "")
     assert answer.err == (
         f"error: {tiny.parent}/annotations.json: teacher 'annotations' of wtal-core 0.1.0 reads segments, and 1 "
-        "training videos, such as 'v1', have labels without one\n"
+        "training videos, such as 'v1', have labels without one; annotate them, or list them in data.exclude\n"
     )
     assert not (tmp_path / "out").exists()
 
@@ -627,3 +628,75 @@ def test_what_is_frozen_must_come_from_the_stage_before(wtal, tiny, hidden, soun
         "take over, and nothing else would move it from where it was drawn\n"
     )
     assert (answer.code, answer.err) == ((0, "") if sound else (2, said))
+
+
+# A teacher that says nothing of a class
+
+
+def short(content):
+    """Every 'jump' lies between the middles of two snippets."""
+    for video in content["database"].values():
+        for one in video["annotations"]:
+            if one["label"] == "jump":
+                one["segment"] = [0.55, 0.65]
+
+
+@pytest.mark.parametrize("command", ["train", "validate"])
+def test_annotations_that_cover_no_snippet_are_told_before_training(wtal, tiny, tmp_path, command):
+    edit_json(tiny.parent / "annotations.json", short)
+    stages = '[[stages]]\n[[stages]]\nteacher = "annotations"\n'
+    answer = wtal(command, staged(tiny, stages), "--out", tmp_path / "out")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == (
+        "error: stages[1]: teacher 'annotations' of wtal-core 0.1.0 says nothing of class 'jump' in any of its 3 "
+        "training videos; correct what it reads of them, list them in data.exclude, or choose another teacher\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+class Deaf:
+    """Says nothing of a class, or next to nothing."""
+
+    def __init__(self, *, says=float("nan"), classes=(1,)):
+        self.says, self.classes = says, classes
+
+    def __call__(self, prediction, detections, edges, video):
+        targets = np.tile(video.labels[:, None], len(edges) - 1)
+        targets[list(self.classes)] = self.says
+        return targets
+
+
+def test_a_first_teacher_that_leaves_out_a_class_is_told_before_training(wtal, tiny, tmp_path):
+    with tmp_plugin("teacher", "deaf", Deaf):
+        answer = wtal("train", staged(tiny, '[[stages]]\nteacher = "deaf"\n'), "--out", tmp_path / "out")
+        zero = "[[stages]]\nteacher = { name = 'deaf', says = 0.0, classes = [0, 1] }\n"
+        tiny.write_text(tiny.read_text().replace('[[stages]]\nteacher = "deaf"\n', zero))
+        both = wtal("train", tiny, "--out", tmp_path / "out")
+    told = "correct what it reads of them, list them in data.exclude, or choose another teacher\n"
+    assert (answer.code, both.code) == (2, 2)
+    assert answer.err == (
+        f"error: teacher 'deaf' of tmp-plugin 0 says nothing of class 'run' in any of its 3 training videos; {told}"
+    )
+    assert both.err == (
+        "error: teacher 'deaf' of tmp-plugin 0 says nothing of 2 classes, such as 'jump', in any of their 6 training "
+        f"videos; {told}"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("says", [0.0, 0.05, 0.2, "nan"])
+def test_a_later_teacher_that_leaves_out_a_class_is_a_warning_that_stays(wtal, tiny, tmp_path, says):
+    stages = f"[[stages]]\n[[stages]]\nteacher = {{ name = 'deaf', says = {says} }}\n"
+    with tmp_plugin("teacher", "deaf", Deaf):
+        answer = wtal("run", staged(tiny, stages), "--out", tmp_path)
+    said = (
+        []
+        if says == 0.2
+        else [
+            "stages[1]: teacher 'deaf' says nothing of class 'run' in any of its 3 training videos, because stages[0] "
+            "does not find it; train stages[0] longer (training.iterations) or with several models (models)"
+        ]
+    )
+    run = tmp_path / "seed-0"
+    assert json.loads((run / "warnings.json").read_text())["stage 1, teacher"] == said
+    assert (answer.code, answer.err) == (0, "".join(f"warning: {run}: {sentence}\n" for sentence in said))

@@ -10,6 +10,7 @@ from wtal_core.builtin.snippet_targets import SnippetTargets, snippet_targets
 from wtal_core.contracts import TrainingVideo
 from wtal_core.kinds.evaluator import Instances
 from wtal_core.testing import parametrize_with_clauses
+from wtal_core.training.teaching import untaught
 
 from . import naive
 
@@ -145,3 +146,39 @@ def test_a_video_without_instances_is_taught_nothing_but_background():
 def test_without_segments_it_cannot_teach():
     with pytest.raises(ValueError, match=r"^its segments are not annotated$"):
         AnnotationsTeacher()(None, None, np.arange(3.0), TrainingVideo("v", np.ones(2), None))
+
+
+# A teacher that leaves out a class
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_untaught_classes_are_those_of_the_slow_twin(seed):
+    generator = np.random.default_rng(seed)
+    N, C = 6, 5
+    labels = (generator.random((N, C)) < 0.5).astype(float)
+    scale = np.array([1, 0.3, 0.1, 0.03, 0])[:, None] * (0.01 if seed % 2 else 1)
+    lessons = [scale * generator.random((C, T)) for T in generator.integers(1, 5, N)]
+    for lesson in lessons:
+        lesson[generator.random(lesson.shape) < 0.3] = NAN
+    expected = naive.untaught([lesson.tolist() for lesson in lessons], labels.tolist())
+    assert untaught(lessons, labels).tolist() == expected
+    assert 4 in expected
+
+
+def test_nothing_is_nan_or_zero_or_a_tenth_of_the_most():
+    labels = np.eye(2)
+
+    def silent(*values):
+        return untaught([np.array([[values[0]], [0.5]]), np.array([[1.0], [values[1]]])], labels).tolist()
+
+    assert silent(0.8, 0.4) == []
+    assert silent(0.8, 0.0) == silent(0.8, NAN) == silent(0.8, 0.08) == [1]
+    assert silent(0.08, 0.8) == [0]  # what is said of it in another video teaches nothing
+    assert silent(0.0, 0.0) == silent(NAN, NAN) == [0, 1]
+    assert silent(0.001, 0.001) == []  # it speaks low of everything
+
+
+def test_one_class_and_a_class_without_videos():
+    assert untaught([np.full((1, 3), 0.01)], np.ones((1, 1))).tolist() == []
+    assert untaught([np.full((1, 3), NAN)], np.ones((1, 1))).tolist() == [0]
+    assert untaught([np.array([[0.5], [0.0]])], np.array([[1.0, 0.0]])).tolist() == []

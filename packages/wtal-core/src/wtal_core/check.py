@@ -30,6 +30,7 @@ from wtal_core.prediction.predict import require_even
 from wtal_core.registry import Registry, discover
 from wtal_core.training.batches import targets_of
 from wtal_core.training.checkpoint import load_model_tensors, model_tensors
+from wtal_core.training.teaching import lessons_of, of_untaught, untaught
 
 #: Of a small example. A component may be particular about them, so that they are the data's once these are open.
 SMALL = Dimensions(8, 2, 1.0)
@@ -325,6 +326,7 @@ def _sampler_problems(settings: config.StageSettings, dataset: Dataset, registry
 def _teacher_problems(
     settings: config.StageSettings, stages: Sequence[config.StageSettings], dataset: Dataset, registry: Registry
 ) -> Iterator[WtalError]:
+    """What keeps a teacher from its work, as far as that needs no predictions."""
     if settings.stage.teacher is None:
         return
     teacher = registry.build("teacher", settings.stage.teacher)
@@ -332,11 +334,32 @@ def _teacher_problems(
     if teacher.full_supervision and unknown:
         yield DataError(
             f"{dataset.data.annotations}: {teacher.component} reads segments, and {len(unknown)} training videos, such "
-            f"as {unknown[0]!r}, have labels without one"
+            f"as {unknown[0]!r}, have labels without one; annotate them, or list them in data.exclude"
         )
+    elif teacher.full_supervision or settings.number == 0:
+        yield from _silence_problems(teacher, settings, dataset, registry)
     before = stages[settings.number - 1].localization
     if settings.number and config.name_of(before.clip) != "whole":
         yield ConfigError(
             "a teacher speaks of every snippet, so localization.clip of the stage before must be 'whole', got "
             f"{config.name_of(before.clip)!r}"
+        )
+
+
+def _silence_problems(
+    teacher: Any, settings: config.StageSettings, dataset: Dataset, registry: Registry
+) -> Iterator[WtalError]:
+    """Classes of which a teacher says nothing."""
+    assert settings.stage.teacher is not None
+    try:
+        lessons = lessons_of(dataset, settings.stage.teacher, None, registry)
+    except PluginError as error:
+        if settings.number == 0:  # a later one may need the stage before
+            yield error
+        return
+    labels = dataset.targets(dataset.training)
+    if len(silent := untaught(lessons.values(), labels)):
+        yield DataError(
+            f"{teacher.component} says {of_untaught(dataset.classes, labels, silent)}; correct what it reads of "
+            "them, list them in data.exclude, or choose another teacher"
         )

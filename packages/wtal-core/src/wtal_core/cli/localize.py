@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wtal_core.cli.options import RunDirectory, Settings
+from wtal_core.cli.run import say_warnings
 
 
 def command(run: RunDirectory, settings: Settings = None) -> None:
@@ -19,3 +20,4 @@ def command(run: RunDirectory, settings: Settings = None) -> None:
     with runs.holding(run), bars() as progress:
         runs.localize(runs.reopen(run, settings or [], section="localization"), progress)
     print(f"{run / 'detections.json'}: written; next: wtal evaluate {run}")
+    say_warnings(run)

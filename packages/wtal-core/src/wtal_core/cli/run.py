@@ -39,14 +39,26 @@ def command(
             contents.append(runs.evaluate(run, localized))
             print(f"{path}: done")
     print_evaluations({experiment.stem: contents})
+    for path, _ in plan:
+        say_warnings(path)
 
 
 def say_supervision(experiment: Experiment, found: Opened) -> None:
     """Print which stages learn from more than labels."""
-    from wtal_core.run.teaching import fully_supervised
+    from wtal_core.training.teaching import fully_supervised
 
     for number, name in fully_supervised(experiment, found.registry).items():
         print(f"note: stage {number} is taught by {name!r}, which reads segments: full supervision")
+
+
+def say_warnings(run: Path) -> None:
+    """Print what to beware of in a run, where that was not printed before."""
+    import warnings
+
+    from wtal_core.run import read_warnings
+
+    for sentence in read_warnings(run):
+        warnings.warn(f"{run}: {sentence}", stacklevel=2)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wtal_core.cli.options import ExperimentFile, Out, Resume, Seeds, Settings
-from wtal_core.cli.run import planned, resumable, say_supervision
+from wtal_core.cli.run import planned, resumable, say_supervision, say_warnings
 
 
 def command(
@@ -25,3 +25,4 @@ def command(
             with bars() as progress, resumable():
                 runs.train(run, progress)
             print(f"{path}: trained {', '.join(run.dataset.streams)}; next: wtal localize {path}")
+            say_warnings(path)

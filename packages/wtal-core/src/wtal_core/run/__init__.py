@@ -1,6 +1,18 @@
 """A run: its directory, the steps that fill it, and what it found."""
 
 from wtal_core.run.directory import Run, check_free, create, holding, reopen
+from wtal_core.run.results import read_warnings
 from wtal_core.run.steps import evaluate, localize, predict, train
 
-__all__ = ["Run", "check_free", "create", "evaluate", "holding", "localize", "predict", "reopen", "train"]
+__all__ = [
+    "Run",
+    "check_free",
+    "create",
+    "evaluate",
+    "holding",
+    "localize",
+    "predict",
+    "read_warnings",
+    "reopen",
+    "train",
+]

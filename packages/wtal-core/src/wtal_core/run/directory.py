@@ -9,6 +9,7 @@
 - `detections.json`: intervals of the test subset, in ActivityNet's format
 - `classification.json`: video-level class scores of the test subset, in ActivityNet's format
 - `evaluation.json`: what the evaluators say of both
+- `warnings.json`: what was looked at and is to beware of: models that collapsed, classes that nobody teaches
 - `.lock`: there while a process works here; no other one may then change the run
 
 Where there are several stages, checkpoints and predictions lie in folders `stage-N` below theirs, and where a stage has

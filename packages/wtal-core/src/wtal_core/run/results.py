@@ -27,6 +27,7 @@ from wtal_core.prediction.detect import Localized
 from wtal_core.text import read_json
 
 _AGAIN = "make it again with: wtal localize"
+_Content = TypeVar("_Content")
 
 
 def write_localized(folder: Path, localized: Localized, classes: Sequence[str]) -> None:
@@ -77,17 +78,49 @@ def record_stage(
     Raises:
         RunError: the file cannot be read or written.
     """
-    try:
-        known = msgspec.convert(read_json(path, RunError) if path.exists() else {}, dict[str, _StageRecord])
-    except OSError as error:
-        raise RunError(f"{path}: cannot read: {error.strerror or error}") from error
-    except (RunError, msgspec.ValidationError) as error:
-        reason = str(error).removeprefix(f"{path}: ")
-        raise RunError(f"{path}: not a record of stages: {reason}; delete it") from error
+    known = _known(path, dict[str, _StageRecord], "stages")
     name, stage = f"stage-{settings.number}", settings.stage
     told = {**known[name].fresh, **fresh} if name in known else dict(fresh)
     known[name] = _StageRecord(stage.teacher, full_supervision, stage.models, stage.start, told)
     write(path, json.dumps(msgspec.to_builtins(known), indent=1) + "\n")
+
+
+def record_warnings(folder: Path, about: str, sentences: Sequence[str]) -> None:
+    """Put what to beware of into `warnings.json`, in the place of what was said of the same before.
+
+    Args:
+        folder: of the run.
+        about: what was looked at.
+        sentences: none where nothing is suspicious.
+
+    Raises:
+        RunError: the file cannot be read or written.
+    """
+    path = folder / "warnings.json"
+    known = _known(path, dict[str, list[str]], "warnings")
+    known[about] = list(sentences)
+    write(path, json.dumps(known, indent=1) + "\n")
+
+
+def read_warnings(folder: Path) -> list[str]:
+    """What to beware of in a run, a sentence each; none where nobody has looked.
+
+    Raises:
+        RunError: the file cannot be read.
+    """
+    known = _known(folder / "warnings.json", dict[str, list[str]], "warnings")
+    return [sentence for sentences in known.values() for sentence in sentences]
+
+
+def _known(path: Path, kind: type[_Content], what: str) -> _Content:
+    """What a record says already, in a table of the given form; an empty one where there is no file."""
+    try:
+        return msgspec.convert(read_json(path, RunError) if path.exists() else {}, kind)
+    except OSError as error:
+        raise RunError(f"{path}: cannot read: {error.strerror or error}") from error
+    except (RunError, msgspec.ValidationError) as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise RunError(f"{path}: not a record of {what}: {reason}; delete it") from error
 
 
 def read_detections(path: Path, videos: Sequence[str], classes: Sequence[str]) -> dict[str, VideoDetections]:

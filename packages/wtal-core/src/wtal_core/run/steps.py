@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
@@ -28,11 +29,12 @@ from wtal_core.prediction.store import load_predictions, save_predictions
 from wtal_core.progress import Progress, Silent
 from wtal_core.run import metrics, results
 from wtal_core.run.directory import Run, as_json
-from wtal_core.run.teaching import fully_supervised, lessons_of
+from wtal_core.run.watch import watch_lessons, watch_predictions
 from wtal_core.seeds import seed_of
 from wtal_core.training.checkpoint import checkpoint_iteration, load_checkpoint
 from wtal_core.training.loop import Task
 from wtal_core.training.loop import train as train_model
+from wtal_core.training.teaching import fully_supervised, lessons_of
 
 SILENT = Silent()
 
@@ -156,7 +158,16 @@ def _taught(run: Run, settings: config.StageSettings, progress: Progress) -> Map
         earlier = config.stages(run.experiment)[settings.number - 1]
         predictions = predict(run, "training", progress, earlier.number)
         before = earlier.localization, predictions
-    return lessons_of(run.dataset, settings.stage.teacher, before, run.registry)
+        _warn(run, watch_predictions(run, earlier, "training", predictions))
+    lessons = lessons_of(run.dataset, settings.stage.teacher, before, run.registry)
+    _warn(run, watch_lessons(run, settings, lessons))
+    return lessons
+
+
+def _warn(run: Run, sentences: Sequence[str]) -> None:
+    """Warn at once of what the next stage is about to learn from."""
+    for sentence in sentences:
+        warnings.warn(f"{run.path}: {sentence}", stacklevel=3)
 
 
 @contextmanager
@@ -235,8 +246,9 @@ def localize(run: Run, progress: Progress = SILENT) -> Localized:
     """
     with taking(run.path):
         predictions = predict(run, "test", progress)
-        settings = config.stages(run.experiment)[-1].localization
-        localized = detect(run.dataset, run.dataset.test, predictions, settings, run.registry)
+        settings = config.stages(run.experiment)[-1]
+        localized = detect(run.dataset, run.dataset.test, predictions, settings.localization, run.registry)
+        watch_predictions(run, settings, "test", predictions)
         results.write_localized(run.path, localized, run.dataset.classes)
         write(run.path / "config.toml", config.dump(run.experiment))
         remove(run.path / "evaluation.json")
