@@ -228,7 +228,7 @@ def test_problems_of_all_experiments_are_told_before_any_training(variant, wtal,
     assert answer.code == 2
     lines = answer.err.splitlines()
     assert lines[0].startswith(f"error: {one}: unknown key `training.wait_decay`; did you mean 'weight_decay'")
-    assert lines[1].startswith(f"error: {two}: no aggregator 'meen'")
+    assert lines[1] == f"error: {two}: unknown aggregator 'meen'; did you mean 'mean'?"
     assert len(lines) == 2
     assert not (tmp_path / "out").exists()
 
