@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from wtal_core import config
+from wtal_core.bounds import chance
 from wtal_core.check import opened
 from wtal_core.cli import main
 from wtal_core.demo import METHODS, write_demo
-from wtal_core.demo.bounds import chance
+from wtal_core.demo.comparison import rows_of
 from wtal_core.demo.recordings import FRAMES_PER_SECOND, locate, read_recordings
 from wtal_core.demo.sessions import BACKGROUND, STREAMS, WINDOW, compose, snippet_features
 from wtal_core.errors import DataError
@@ -121,6 +122,13 @@ def test_chance_depends_on_the_seed_alone(folder):
 def test_every_committed_experiment_loads(folder):
     for name in (*METHODS, "supervised"):
         assert config.load(folder / f"{name}.toml").data.test_subset == "evaluation"
+
+
+def test_rows_of_the_demo_lie_between_bounds_with_settings_of_their_own(folder):
+    rows = rows_of(write_demo(folder))
+    assert [row.name for row in rows] == ["chance", *METHODS, "supervised"]
+    assert [row.name for row in rows if row.ranked] == list(METHODS)
+    assert rows[0].experiment == rows[-1].experiment == config.load(folder / "supervised.toml")
 
 
 def test_demo_refuses_a_folder_in_use(tmp_path, capsys):

@@ -57,11 +57,12 @@ class _Stream:
 @contextmanager
 def unfailing() -> Iterator[None]:
     """Let nothing that is printed in this block raise; a standard stream that is closed swallows what is printed."""
+    _occupy_standard_numbers()
     with contextlib.ExitStack() as stack:
         streams = []
         for redirect, name in ((contextlib.redirect_stdout, "stdout"), (contextlib.redirect_stderr, "stderr")):
             stream = getattr(sys, name)
-            if stream is None:  # closed by the shell (`>&-`); what is opened next must not get its number
+            if stream is None:  # closed by the shell (`>&-`)
                 stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
             streams.append(_Stream(stream, f"standard {'output' if name == 'stdout' else 'error'}"))
             stack.enter_context(redirect(streams[-1]))
@@ -70,3 +71,12 @@ def unfailing() -> Iterator[None]:
         finally:
             for stream in streams:
                 stream.flush()
+
+
+def _occupy_standard_numbers() -> None:
+    """Where the shell closed a standard stream, what is opened next must not get its number: processes inherit it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free, which is this one
