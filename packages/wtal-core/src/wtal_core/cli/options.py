@@ -37,4 +37,17 @@ Out = Annotated[
 Seeds = Annotated[
     str | None, typer.Option(help="Seeds to run, as 0,1,2. Default: the experiment's own.", show_default=False)
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes on this machine. Default: one a core, at most one a task.", show_default=False),
+]
+Dask = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Compute on an existing Dask cluster, whose workers see the same folders as this machine; the address of "
+        "its scheduler, as tcp://HOST:8786. Needs the extra: pip install 'wtal-core[cluster]'.",
+        show_default=False,
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")]
