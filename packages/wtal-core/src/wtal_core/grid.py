@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from wtal_core import config
@@ -55,8 +55,17 @@ def combinations(axes: Mapping[str, Sequence[str]]) -> Iterator[Point]:
     return itertools.product(*axes.values())
 
 
-def configured(points: Iterable[Point], experiment: config.Experiment) -> Points:
-    """The experiment at each point.
+def at_point(experiment: config.Experiment, settings: Point) -> config.Experiment:
+    """The experiment at a point; raises ConfigError as `config.configure`, which names the setting."""
+    return config.configure(experiment, settings, "--grid")
+
+
+def configured(
+    points: Iterable[Point],
+    experiment: config.Experiment,
+    change: Callable[[config.Experiment, Point], config.Experiment] = at_point,
+) -> Points:
+    """The experiment at each point, as `change` makes it.
 
     Raises:
         ConfigError: a setting names no key, or its value has a wrong type.
@@ -66,8 +75,8 @@ def configured(points: Iterable[Point], experiment: config.Experiment) -> Points
     problems: dict[str, WtalError] = {}
     for settings in points:
         try:
-            found[settings] = config.configure(experiment, settings, "--grid")
-        except WtalError as error:  # which names the setting
+            found[settings] = change(experiment, settings)
+        except WtalError as error:
             problems.setdefault(str(error), error)
     refuse(problems.values())
     return found
