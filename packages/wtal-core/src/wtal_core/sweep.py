@@ -82,9 +82,7 @@ def on_training_subset(dataset: Dataset) -> Dataset:
     return moved
 
 
-def experiments_of(
-    grid: Sequence[str], experiment: config.Experiment, registry: Registry, sizes: Dimensions
-) -> Points:
+def experiments_of(grid: Sequence[str], experiment: config.Experiment, registry: Registry, sizes: Dimensions) -> Points:
     """The experiment at every combination of a grid, its components tried on a small example.
 
     A mistake in the last combination is so found before the first one costs anything.

@@ -52,7 +52,9 @@ def begin(folder: Path, request: Request, plan: Plan, *, resume: bool) -> None:
         if not resume:
             raise RunError(f"{folder} already holds a search; continue it with --resume, or choose another --out")
         if changed := _changed(path, content):
-            raise RunError(f"{folder} holds another search, which differs in {', '.join(changed)}; choose another --out")
+            raise RunError(
+                f"{folder} holds another search, which differs in {', '.join(changed)}; choose another --out"
+            )
     remove_leftovers(folder)
     write(path, as_json(content))
 
@@ -125,7 +127,10 @@ def _tuned(request: Request, plan: Plan, ranking: Ranking) -> str:
         "from --set": [key_of(setting) for setting in request.settings],
         f"from {file}": keys_of(read_text(request.file)),
     }
-    header = [f"{file} with settings chosen by cross-validation inside its training subset.", *notes(plan)]
+    header = [
+        f"{file} with settings chosen by cross-validation inside its training subset.",
+        *(f"Note: {note}." for note in notes(plan)),
+    ]
     return annotated(at_point(request.experiment, best), sources, header)
 
 

@@ -72,10 +72,10 @@ def folds_of(
         members.setdefault(groups[video], []).append(video)
     if len(members) < folds:
         named = ", ".join(list(members)[:10]) + (", ..." if len(members) > 10 else "")
-        most = f"give --folds {len(members)} or fewer, or " if len(members) > 1 else ""
+        most = f"--folds {len(members)} or fewer, or " if len(members) > 1 else ""
         raise ConfigError(
             f"--folds {folds}: the training videos are of {len(members)} group{'s' * (len(members) != 1)} only "
-            f"({named}); {most}another --group"
+            f"({named}); give {most}another --group"
         )
     classes = sorted({label for of_video in labels.values() for label in of_video})
     counts = np.array([[1.0, *(label in labels[video] for label in classes)] for video in labels])

@@ -56,9 +56,7 @@ def _leaves(table: Mapping[str, Any], above: Path = ()) -> Iterator[tuple[Path, 
             yield (*above, key), value
 
 
-def _lines(
-    leaves: Iterator[tuple[Path, Any]], depth: int, sources: Mapping[str, Sequence[Path]]
-) -> list[str]:
+def _lines(leaves: Iterator[tuple[Path, Any]], depth: int, sources: Mapping[str, Sequence[Path]]) -> list[str]:
     """A line for each value, whose key is written without its first `depth` parts."""
     lines = []
     for path, value in leaves:
