@@ -87,14 +87,14 @@ def test_a_group_is_what_the_expression_finds():
 @pytest.mark.parametrize(
     ("names", "pattern", "said"),
     [
-        (["p1", "x"], r"p\d", "finds no group in the name of video 'x'; give one that does in every name"),
+        (["p1", "x"], r"p\d", "finds no group in the name of video 'x'; give one that finds it in all"),
         (
             ["x", "p1", "y"],
             r"p\d",
-            "finds no group in the name of video 'x', nor in 1 more; give one that does in every name",
+            "finds no group in the name of video 'x', nor in 1 more; give one that finds it in all",
         ),
-        (["ab", "b"], r"(a)?b", "finds no group in the name of video 'b'; give one that does in every name"),
-        (["a"], "x*", "finds no group in the name of video 'a'; give one that does in every name"),
+        (["ab", "b"], r"(a)?b", "finds no group in the name of video 'b'; give one that finds it in all"),
+        (["a"], "x*", "finds no group in the name of video 'a'; give one that finds it in all"),
         (["a"], "(", "not a regular expression: missing ), unterminated subpattern at position 0"),
     ],
 )
@@ -114,7 +114,7 @@ def test_a_name_without_a_group(names, pattern, said):
 def test_fewer_groups_than_folds(groups, said):
     of_video = dict(zip("1234", groups, strict=True))
     with pytest.raises(ConfigError) as caught:
-        folds_of(dict.fromkeys(of_video, {"jump"}), of_video, 3, 0)
+        folds_of({name: {"jump"} for name in of_video}, of_video, 3, 0)
     assert str(caught.value) == f"--folds 3: {said}"
 
 
@@ -125,7 +125,7 @@ def test_a_class_of_one_fold(more, others):
         check_classes(labels, [["v0", "v4"] if more else ["v0"], ["v1"], ["v2", "v3"]])
     name, fold = ("hop", 1) if more else ("jump", 3)
     assert str(caught.value) == (
-        f"class '{name}' has training videos in fold {fold} of 3 alone{others}, so that nothing is left to learn it from "
-        "when that fold is held out; give it videos of more groups, leave its videos out by data.exclude, or give "
+        f"class '{name}' has training videos in fold {fold} of 3 alone{others}, so that nothing is left to learn it "
+        "from when that fold is held out; give it videos of more groups, leave its videos out by data.exclude, or give "
         "another --folds or --group"
     )

@@ -407,7 +407,8 @@ def test_points_share_a_training_where_they_can(tiny, line, trainings):
         ),
         (
             "training.iterations=5",
-            "--grid training.iterations=5: expected key=[value, ...], such as localization.proposer.threshold=[0.1,0.2]",
+            "--grid training.iterations=5: expected key=[value, ...], such as "
+            "localization.proposer.threshold=[0.1,0.2]",
         ),
         (
             "evaluation.evaluator=['activitynet']",
@@ -416,8 +417,8 @@ def test_points_share_a_training_where_they_can(tiny, line, trainings):
         ),
         (
             "data=[1]",
-            "--grid data=[1]: all points are scored alike and on the same videos, so data cannot be in the grid; change "
-            "it for all of them with --set",
+            "--grid data=[1]: all points are scored alike and on the same videos, so data cannot be in the grid; "
+            "change it for all of them with --set",
         ),
         (
             "training.learning_rate=[1, 1.0]",
@@ -453,13 +454,12 @@ def test_folds_are_refused_before_any_training(tune, tiny, here):
     answer = tune("--folds", "7")
     assert (answer.code, answer.err) == (
         2,
-        "error: --folds 7: the training videos are of 6 groups only (v0, v1, v2, v3, v4, v5); give --folds 6 or fewer, or "
-        "another --group\n",
+        "error: --folds 7: the training videos are of 6 groups only (v0, v1, v2, v3, v4, v5); give --folds 6 or fewer, "
+        "or another --group\n",
     )
     answer = tune("--group", "v[0-4]")
     assert (
-        answer.err
-        == "error: --group v[0-4]: finds no group in the name of video 'v5'; give one that does in every name\n"
+        answer.err == "error: --group v[0-4]: finds no group in the name of video 'v5'; give one that finds it in all\n"
     )
 
     def rename(content):

@@ -43,7 +43,7 @@ def groups_of(names: Sequence[str], pattern: str | None) -> dict[str, str]:
     if lost:
         more = f", nor in {len(lost) - 1} more" if len(lost) > 1 else ""
         raise ConfigError(
-            f"--group {pattern}: finds no group in the name of video {lost[0]!r}{more}; give one that does in every name"
+            f"--group {pattern}: finds no group in the name of video {lost[0]!r}{more}; give one that finds it in all"
         )
     return groups
 
@@ -98,14 +98,14 @@ def check_classes(labels: Mapping[str, Collection[str]], folds: Sequence[Sequenc
         for video in videos:
             for label in labels[video]:
                 where.setdefault(label, set()).add(number)
-    lonely = sorted((label, *numbers) for label, numbers in where.items() if len(numbers) == 1)
+    lonely = sorted((label, min(numbers)) for label, numbers in where.items() if len(numbers) == 1)
     if lonely:
         label, fold = lonely[0]
         more = f" (as {len(lonely) - 1} more have)" if len(lonely) > 1 else ""
         raise DataError(
-            f"class {label!r} has training videos in fold {fold + 1} of {len(folds)} alone{more}, so that nothing is left to learn it from "
-            "when that fold is held out; give it videos of more groups, leave its videos out by data.exclude, or give "
-            "another --folds or --group"
+            f"class {label!r} has training videos in fold {fold + 1} of {len(folds)} alone{more}, so that nothing is "
+            "left to learn it from when that fold is held out; give it videos of more groups, leave its videos out by "
+            "data.exclude, or give another --folds or --group"
         )
 
 

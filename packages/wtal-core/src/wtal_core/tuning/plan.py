@@ -161,7 +161,7 @@ def _check(
     """Try what points do not share, on small examples and on what each fold leaves to learn from."""
     problems: dict[str, WtalError] = {}
     localizations = set()
-    for number, points in enumerate(trainings):
+    for points in trainings:
         first = next(iter(points.values()))
         key = msgspec.json.encode(first.data)
         if key not in opened:

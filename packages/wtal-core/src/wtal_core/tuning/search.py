@@ -1,4 +1,4 @@
-"""The search itself: one training for a fold and the points that share it, and every localization on its predictions."""
+"""The search: one training for a fold and all points that share it, and every localization on its predictions."""
 
 from __future__ import annotations
 
