@@ -354,7 +354,7 @@ def test_what_is_wrong_in_the_file_does_not_hide_what_is_wrong_elsewhere(wtal, t
     assert lines[-1].startswith("error: video 'v7', stream 'flow': ")
 
 
-def test_data_are_opened_once_a_command_and_surveyed_once_for_all_seeds(wtal, tiny, tmp_path, monkeypatch):
+def test_data_are_opened_and_surveyed_once_a_run(wtal, tiny, tmp_path, monkeypatch):
     seen = Counter()
 
     def count(kind, name, label):
@@ -374,14 +374,14 @@ def test_data_are_opened_once_a_command_and_surveyed_once_for_all_seeds(wtal, ti
     count(NpyFolder, "__init__", lambda path: "features")
     count(NpyFolder, "shape", lambda name, stream: f"{name} shape")
     count(NpyFolder, "read", read)
-    answer = wtal("run", tiny, "--out", tmp_path, "--seeds", "0,1,2", "--set", "data.streams=['rgb']")
+    answer = wtal("run", tiny, "--out", tmp_path, "--set", "data.streams=['rgb']")
     assert (answer.code, answer.err) == (0, "")
     assert (seen["annotations"], seen["features"]) == (1, 1)
     assert [seen[f"v{number} annotated"] for number in range(9)] == [1] * 9
     assert [seen[f"v{number} shape"] for number in range(9)] == [1] * 9
-    # Training videos are read whole by the survey; test videos also by the models of each seed.
-    assert [seen[f"v{number} whole"] for number in range(9)] == [1] * 6 + [4] * 3
-    assert seen["rows"] == 3 * 12 * 4
+    # Training videos are read whole by the survey; test videos also by the models.
+    assert [seen[f"v{number} whole"] for number in range(9)] == [1] * 6 + [2] * 3
+    assert seen["rows"] == 12 * 4
 
 
 def test_plugins_lists_the_fakes(wtal):

@@ -162,3 +162,27 @@ def test_dask_that_does_not_answer():
         pool(None, "tcp://127.0.0.1:1", 3),
     ):
         pass
+
+
+def test_dask_gives_up_what_kills_its_workers_and_finishes_the_rest(tmp_path, work):
+    distributed = pytest.importorskip("distributed")
+    from wtal_core.tasks import dask
+
+    tasks = [
+        Task("bad", work.deadly, (str(tmp_path),)),
+        *(Task(str(n), work.note, (str(tmp_path), n)) for n in range(3)),
+    ]
+    cluster = distributed.LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    with (
+        cluster,
+        pytest.raises(Problems, match=r"^bad: KilledWorker: Attempted to run task .*$"),
+        dask(cluster.scheduler_address) as executor,
+    ):
+        perform(tasks, executor, silent)
+    assert sorted(path.name for path in tmp_path.glob("note-*")) == [f"note-{n}" for n in range(3)]

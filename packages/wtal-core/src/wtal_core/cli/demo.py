@@ -30,22 +30,24 @@ def command(
     """
     import tempfile
 
+    from wtal_core.cli.compare import show
+    from wtal_core.cli.run import elsewhere
+    from wtal_core.comparison import compare
     from wtal_core.demo import write_demo
-    from wtal_core.demo.comparison import compare
+    from wtal_core.demo.comparison import rows_of
     from wtal_core.errors import RunError
     from wtal_core.lock import taking
     from wtal_core.progress import bars
-    from wtal_core.report import print_evaluations
+    from wtal_core.tasks import pool
 
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out}: not an empty folder; choose another --out")
     folder = out or Path(tempfile.mkdtemp(prefix="wtal-demo-"))
-    with taking(folder), bars() as progress:
-        experiments = write_demo(folder)
+    with taking(folder):
+        rows = rows_of(write_demo(folder))
         print(f"{folder}: 160 sessions of 10 people; 7 people train, 3 others are evaluated")
-        rows = compare(experiments, range(seeds), progress)
-    print_evaluations(rows)
-    print(
-        "chance: random activations. supervised: a snippet classifier that saw the segments. The others saw labels.\n"
-        f"Look around: wtal validate {folder / 'maan.toml'}; wtal evaluate {folder / 'runs' / 'maan' / 'seed-0'}"
-    )
+        runs = elsewhere(folder / "runs")
+        with bars() as progress, pool(None, None, len(rows) * seeds) as executor:
+            outcome = compare(rows, range(seeds), runs, False, executor, progress)
+        show(outcome, rows, range(seeds), runs)
+    print(f"Look around: wtal validate {folder / 'maan.toml'}; wtal evaluate {folder / 'runs' / 'maan' / 'seed-0'}")

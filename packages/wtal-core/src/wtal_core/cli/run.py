@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wtal_core.cli.options import ExperimentFile, Out, Resume, Seeds, Settings
+from wtal_core.cli.options import Dask, ExperimentFile, Out, Resume, Seeds, Settings, Workers
 
 if TYPE_CHECKING:
     from wtal_core.check import Opened
@@ -16,9 +17,17 @@ if TYPE_CHECKING:
 
 
 def command(
-    experiment: ExperimentFile, settings: Settings = None, seeds: Seeds = None, out: Out = None, resume: Resume = False
+    experiment: ExperimentFile,
+    settings: Settings = None,
+    seeds: Seeds = None,
+    out: Out = None,
+    resume: Resume = False,
+    workers: Workers = None,
+    dask: Dask = None,
 ) -> None:
     """Train every stream, stage by stage, localize the test subset, evaluate, and print a table.
+
+    Several seeds run side by side, and give the same bytes as one after the other.
 
     Example: `wtal run maan.toml --set training.iterations=500 --seeds 0,1,2`
     """
@@ -26,27 +35,36 @@ def command(
     from wtal_core.check import opened
     from wtal_core.progress import bars
     from wtal_core.report import print_evaluations
+    from wtal_core.tasks import Task, perform, pool
 
-    contents = []
+    alone = False
     with planned(experiment, settings, seeds, out, resume) as plan:
         found = opened(plan[0][1], scored=True)
         say_supervision(plan[0][1], found)
-        for path, seeded in plan:
-            run = runs.create(path, seeded, found, resume=resume)
+        if alone := len(plan) == 1 and workers is None and dask is None:
+            ((path, seeded),) = plan
             with bars() as progress, resumable():
-                runs.train(run, progress)
-                localized = runs.localize(run, progress)
-            contents.append(runs.evaluate(run, localized))
-            print(f"{path}: done")
+                contents = [runs.complete(path, seeded, resume, found, progress)]
+    if not alone:  # and the folders are free for other processes to take
+        tasks = [Task(str(path), runs.complete, (elsewhere(path), seeded, resume)) for path, seeded in plan]
+        with bars() as progress, resumable(), pool(workers, dask, len(tasks)) as executor:
+            contents = list(perform(tasks, executor, progress.stage("run", len(tasks))).values())
+    for path, _ in plan:
+        print(f"{path}: done")
     print_evaluations({experiment.stem: contents})
 
 
-def say_supervision(experiment: Experiment, found: Opened) -> None:
+def elsewhere(path: Path) -> Path:
+    """The path for a process that may have another working folder."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+
+
+def say_supervision(experiment: Experiment, found: Opened, of: str = "") -> None:
     """Print which stages learn from more than labels."""
     from wtal_core.run.teaching import fully_supervised
 
     for number, name in fully_supervised(experiment, found.registry).items():
-        print(f"note: stage {number} is taught by {name!r}, which reads segments: full supervision")
+        print(f"note: {of and f'{of}, '}stage {number} is taught by {name!r}, which reads segments: full supervision")
 
 
 @contextmanager
@@ -57,6 +75,23 @@ def resumable() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted; the same command with --resume goes on from the last checkpoint", file=sys.stderr)
         raise
+
+
+def numbers_of(seeds: str) -> list[int]:
+    """The seeds that `--seeds` lists.
+
+    Raises:
+        ConfigError: they are no different whole numbers.
+    """
+    from wtal_core.errors import ConfigError
+
+    try:
+        numbers = [int(seed) for seed in seeds.split(",")]
+    except ValueError:
+        raise ConfigError(f"--seeds {seeds}: expected whole numbers with commas between, such as 0,1,2") from None
+    if min(numbers) < 0 or len(set(numbers)) < len(numbers):
+        raise ConfigError(f"--seeds {seeds}: seeds must be different numbers, none below 0")
+    return numbers
 
 
 def run_folder(file: Path, out: Path | None) -> Path:
@@ -72,17 +107,11 @@ def planned(
     import msgspec
 
     from wtal_core import config
-    from wtal_core.errors import ConfigError
     from wtal_core.lock import taking
     from wtal_core.run import check_free
 
     experiment = config.load(file, settings or [])
-    try:
-        numbers = [int(seed) for seed in seeds.split(",")] if seeds is not None else [experiment.seed]
-    except ValueError:
-        raise ConfigError(f"--seeds {seeds}: expected whole numbers with commas between, such as 0,1,2") from None
-    if min(numbers) < 0 or len(set(numbers)) < len(numbers):
-        raise ConfigError(f"--seeds {seeds}: seeds must be different numbers, none below 0")
+    numbers = [experiment.seed] if seeds is None else numbers_of(seeds)
     folder = run_folder(file, out)
     plan = [(folder / f"seed-{seed}", msgspec.structs.replace(experiment, seed=seed)) for seed in numbers]
     with ExitStack() as held:

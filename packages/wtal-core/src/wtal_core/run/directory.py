@@ -110,6 +110,15 @@ def check_free(path: Path, experiment: config.Experiment, *, resume: bool) -> No
         raise RunError(f"{path} holds another experiment, which differs in {', '.join(changed)}; choose another --out")
 
 
+def finished(path: Path, experiment: config.Experiment) -> bool:
+    """Whether a directory holds this experiment's run to its end, evaluation included."""
+    settled = path / "config.toml"
+    if not (settled.exists() and (path / "evaluation.json").exists()):
+        return False
+    changed = config.differences(config.settled(experiment), config.load(settled))
+    return all(key.partition(".")[0] in ("device", "trackers") for key in changed)
+
+
 def reopen(path: Path, settings: Sequence[str], section: str) -> Run:
     """Open an existing run with settings of one section changed; where the data lies may change too.
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from wtal_core import config
+from wtal_core import check, config
 from wtal_core.contracts import FloatArray, Video
 from wtal_core.data.dataset import Moments, survey
 from wtal_core.errors import PluginError, Problems, RunError
@@ -27,7 +27,7 @@ from wtal_core.prediction.score import score
 from wtal_core.prediction.store import load_predictions, save_predictions
 from wtal_core.progress import Progress, Silent
 from wtal_core.run import metrics, results
-from wtal_core.run.directory import Run, as_json
+from wtal_core.run.directory import Run, as_json, create
 from wtal_core.run.teaching import fully_supervised, lessons_of
 from wtal_core.seeds import seed_of
 from wtal_core.training.checkpoint import checkpoint_iteration, load_checkpoint
@@ -53,6 +53,31 @@ def train(run: Run, progress: Progress = SILENT) -> None:
         moments = _surveyed(run, progress)
         for settings in config.stages(run.experiment):
             _train_stage(run, settings, moments, trackers, progress)
+
+
+def complete(
+    path: Path,
+    experiment: config.Experiment,
+    resume: bool,
+    found: check.Opened | None = None,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """A run from its beginning, or from where it stopped, to its evaluation; returns the content of evaluation.json.
+
+    Args:
+        path: the run's directory.
+        experiment: with the seed of this run.
+        resume: go on where there is a run.
+        found: what the experiment opens; by default it is opened and checked here, as another process has to.
+        progress: shows bars.
+
+    Raises:
+        WtalError: as `check.opened`, `create` and the steps.
+    """
+    with taking(path):
+        run = create(path, experiment, found or check.opened(experiment, scored=True), resume=resume)
+        train(run, progress)
+        return evaluate(run, localize(run, progress))
 
 
 def _train_stage(
