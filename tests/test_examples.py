@@ -11,8 +11,8 @@ import pytest
 from wtal_core import cli, config
 from wtal_core.check import component_problems, examine
 from wtal_core.demo import write_demo
+from wtal_core.grid import axes_of, combinations
 from wtal_core.registry import discover
-from wtal_core.sweep import combinations
 
 FOLDER = Path(__file__).parents[1] / "examples"
 EXAMPLES = sorted({*FOLDER.glob("*.toml"), *FOLDER.glob("*/*.toml")} - {*FOLDER.glob("*/pyproject.toml")})
@@ -66,5 +66,5 @@ def test_the_example_of_a_command_can_be_typed(command):
         if option == "--set":
             experiment = config.configure(experiment, [value])
         if option == "--grid":
-            experiment = config.configure(experiment, next(combinations([value])))
+            experiment = config.configure(experiment, next(combinations(axes_of([value]))))
     assert list(component_problems(experiment, discover())) == []

@@ -17,7 +17,19 @@ from wtal_core.testing import tmp_plugin
 
 from .conftest import FAKES, edit_json, hook, plugin, python
 
-COMMANDS = ["run", "train", "localize", "evaluate", "sweep", "validate", "plugins", "describe", "new-plugin", "demo"]
+COMMANDS = [
+    "run",
+    "train",
+    "localize",
+    "evaluate",
+    "sweep",
+    "tune",
+    "validate",
+    "plugins",
+    "describe",
+    "new-plugin",
+    "demo",
+]
 
 pytestmark = pytest.mark.usefixtures("fakes")
 

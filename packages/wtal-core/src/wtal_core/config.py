@@ -239,8 +239,10 @@ def examine(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment | None
     return experiment, problems
 
 
-def configure(experiment: Experiment, settings: Sequence[str]) -> Experiment:
+def configure(experiment: Experiment, settings: Sequence[str], option: str = "--set") -> Experiment:
     """Override values, each given as `key.path=value` with a TOML value; a bare word is a string.
+
+    `option` is what the command line calls them, for messages.
 
     Example:
         configure(experiment, ["model.aggregator=maa", "localization.proposer.threshold=0.3"])
@@ -253,27 +255,27 @@ def configure(experiment: Experiment, settings: Sequence[str]) -> Experiment:
         key, equals, text = setting.partition("=")
         *parents, last = keys = [part.strip() for part in key.split(".")]
         if not writable(setting):
-            raise ConfigError(f"--set {setting!a}: not UTF-8, so a run cannot keep it; write it in UTF-8")
+            raise ConfigError(f"{option} {setting!a}: not UTF-8, so a run cannot keep it; write it in UTF-8")
         if not equals or not all(keys):
-            raise ConfigError(f"--set {setting}: expected key.path=value, such as training.iterations=500")
+            raise ConfigError(f"{option} {setting}: expected key.path=value, such as training.iterations=500")
         target: Any = table
         for depth, parent in enumerate(parents):
             if isinstance(target, list):
-                target = _item(target, parents[: depth + 1], setting)
+                target = _item(target, parents[: depth + 1], f"{option} {setting}")
                 continue
             path = parents[: depth + 1]
             below = target.setdefault(parent, _inherited(table, path))
             if isinstance(below, str):  # a component given by its name alone gets options; a grid becomes another
                 below = target[parent] = {"name": below} if _is_component(path) else {}
             if not isinstance(below, dict | list):
-                raise ConfigError(f"--set {setting}: {parent!r} has no keys of its own")
+                raise ConfigError(f"{option} {setting}: {parent!r} has no keys of its own")
             target = below
         if isinstance(target, list):
-            raise ConfigError(f"--set {setting}: give the whole list, or a key of one of its tables")
+            raise ConfigError(f"{option} {setting}: give the whole list, or a key of one of its tables")
         value = _toml(f"value = {text.strip()}")
         target[last] = text.strip() if value is None else value["value"]
         # Each setting is checked as it is applied, so that the message names the one at fault.
-        changed, problems = _decode(table, f"--set {setting}")
+        changed, problems = _decode(table, f"{option} {setting}")
         if changed is None or problems:
             raise problems[0]
         experiment = changed
@@ -420,7 +422,7 @@ def _inherited(table: Mapping[str, Any], path: Sequence[str]) -> Any:
     return copy.deepcopy(table.get(path[2], {}).get(path[3], {}))
 
 
-def _item(items: list[Any], path: Sequence[str], setting: str) -> Any:
+def _item(items: list[Any], path: Sequence[str], given: str) -> Any:
     """One table of a list, such as a stage, or a component that gets options."""
     index = path[-1]
     if index.isdecimal() and int(index) < len(items):
@@ -429,7 +431,7 @@ def _item(items: list[Any], path: Sequence[str], setting: str) -> Any:
             item = items[int(index)] = {"name": item}
         if isinstance(item, dict):
             return item
-    raise ConfigError(f"--set {setting}: expected the number of a table below {len(items)}, got {index!r}")
+    raise ConfigError(f"{given}: expected the number of a table below {len(items)}, got {index!r}")
 
 
 def _toml(text: str) -> dict[str, Any] | None:

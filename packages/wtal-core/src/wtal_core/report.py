@@ -34,6 +34,22 @@ def print_evaluations(rows: Mapping[str, Sequence[Mapping[str, Any]]], ranked: C
         console().print(f"note: {note}", markup=False)
 
 
+def print_points(measure: str, rows: Sequence[tuple[Sequence[str], Sequence[float]]]) -> None:
+    """Print points of a grid, each with its mean over folds and the folds, in percent.
+
+    Args:
+        measure: what the numbers are.
+        rows: settings, then the mean and each fold.
+    """
+    folds = range(1, len(rows[0][1]))
+    table = Table(f"{measure} (%)", "mean", *(f"fold {number}" for number in folds), box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for settings, values in rows:
+        table.add_row(Text(" ".join(settings)), *(f"{100 * value:.1f}" for value in values))
+    console().print(table)
+
+
 def markdown(rows: Mapping[str, Sequence[Mapping[str, Any]]], ranked: Collection[str]) -> str:
     """The same table in Markdown."""
     header, body = _table(rows, ranked, "±")

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
-import itertools
-import json
-import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from wtal_core import config
-from wtal_core.check import component_problems
+from wtal_core import grid as grids
 from wtal_core.data.dataset import Dataset, Dimensions, segment_problems
-from wtal_core.errors import ConfigError, DataError, PluginError, Problems, WtalError
+from wtal_core.errors import ConfigError, DataError, PluginError
+from wtal_core.grid import Point, Points, configured, try_components
 from wtal_core.prediction.detect import localize
 from wtal_core.prediction.predict import StreamPrediction
 from wtal_core.prediction.score import score
@@ -86,9 +82,7 @@ def on_training_subset(dataset: Dataset) -> Dataset:
     return moved
 
 
-def experiments_of(
-    grid: Sequence[str], experiment: config.Experiment, registry: Registry, sizes: Dimensions
-) -> dict[tuple[str, ...], config.Experiment]:
+def experiments_of(grid: Sequence[str], experiment: config.Experiment, registry: Registry, sizes: Dimensions) -> Points:
     """The experiment at every combination of a grid, its components tried on a small example.
 
     A mistake in the last combination is so found before the first one costs anything.
@@ -97,71 +91,22 @@ def experiments_of(
         ConfigError: as `combinations`.
         Problems: what is wrong with settings, each with the first combination that has it.
     """
-    points: dict[tuple[str, ...], config.Experiment] = {}
-    problems: dict[str, WtalError] = {}
-    for settings in combinations(grid):
-        try:
-            points[settings] = config.configure(experiment, settings)
-        except WtalError as error:  # which names the setting
-            problems.setdefault(str(error), error)
-            continue
-        for problem in component_problems(points[settings], registry, sizes):
-            problems.setdefault(str(problem), PluginError(f"{' '.join(settings)}: {problem}"))
-    if problems:
-        raise Problems(list(problems.values()))
+    points = configured(combinations(grid), experiment)
+    try_components(points, registry, sizes)
     return points
 
 
-def combinations(grid: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def combinations(grid: Sequence[str]) -> Iterator[Point]:
     """Every combination of a grid's values, as `key=value` settings; the last key varies fastest.
 
-    Example:
-        combinations(["localization.proposer.threshold=[0.1, 0.2]"])
-
     Raises:
-        ConfigError: a key does not lie below `localization`, comes twice or after one of its own options, or a value
-            is no list.
+        ConfigError: a key does not lie below `localization`, or as `grid.axes_of`.
     """
-    axes: dict[str, list[str]] = {}
     for line in grid:
-        written, _, text = line.partition("=")
-        parts = [part.strip() for part in written.split(".")]
-        key = ".".join(parts)
+        parts = [part.strip() for part in line.partition("=")[0].split(".")]
         if parts[0] != "localization" or len(parts) < 2 or parts[1] in ("activation", "clip"):
             raise ConfigError(
                 f"--grid {line}: a sweep changes how stored activations become detections, so keys begin with "
                 "localization. and are not localization.activation or localization.clip"
             )
-        if key in axes:
-            raise ConfigError(f"--grid {line}: {key} is in the grid already; give all its values in one list")
-        if options := [other for other in axes if other.startswith(f"{key}.")]:
-            raise ConfigError(f"--grid {line}: {key} would replace {options[0]}, which stands before it; give it first")
-        try:
-            (values,) = tomllib.loads(f"values = {text}").values()
-        except (ValueError, RecursionError):  # no TOML, or more than one value
-            values = None
-        if not isinstance(values, list) or not values:
-            raise ConfigError(
-                f"--grid {line}: expected key=[value, ...], such as localization.proposer.threshold=[0.1,0.2]"
-            )
-        axes[key] = [f"{key}={_toml(value)}" for value in values]
-    yield from itertools.product(*axes.values())
-
-
-def _toml(value: Any) -> str:
-    """A value as TOML writes it inline."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_toml_key(key)} = {_toml(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, (dt.date, dt.time)):  # a datetime is a date
-        return value.isoformat()
-    return repr(value)
-
-
-def _toml_key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)
+    return grids.combinations(grids.axes_of(grid))

@@ -10,7 +10,20 @@ from typing import Annotated, Any
 
 import typer
 
-from wtal_core.cli import compare, demo, describe, evaluate, localize, new_plugin, plugins, run, sweep, train, validate
+from wtal_core.cli import (
+    compare,
+    demo,
+    describe,
+    evaluate,
+    localize,
+    new_plugin,
+    plugins,
+    run,
+    sweep,
+    train,
+    tune,
+    validate,
+)
 from wtal_core.cli.output import unfailing
 from wtal_core.errors import WtalError, one_line
 
@@ -34,7 +47,7 @@ def wtal(
     """
 
 
-for module in (run, compare, train, localize, evaluate, sweep, validate, plugins, describe, new_plugin, demo):
+for module in (run, compare, train, localize, evaluate, sweep, tune, validate, plugins, describe, new_plugin, demo):
     app.command(name=module.__name__.rpartition(".")[2].replace("_", "-"))(module.command)
 
 

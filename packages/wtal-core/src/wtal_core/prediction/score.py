@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from wtal_core.binding import during
 from wtal_core.contracts import FloatArray
 from wtal_core.data.dataset import Dataset
 from wtal_core.errors import DataError
-from wtal_core.kinds.evaluator import Evaluation
+from wtal_core.kinds.evaluator import Evaluation, Instances
+from wtal_core.kinds.suppressor import VideoDetections
 from wtal_core.prediction.detect import Localized
 from wtal_core.registry import Registry
 
@@ -42,6 +43,25 @@ def score(dataset: Dataset, localized: Localized, experiment: config.Experiment,
     if not any(len(found.label) for found in localized.detections.values()):
         content["localization"]["notes"].append("no video has a detection, so there is nothing that could score")
     return content
+
+
+def score_classes(
+    dataset: Dataset, class_scores: Mapping[str, FloatArray], experiment: config.Experiment, registry: Registry
+) -> dict[str, Any]:
+    """Score the class scores (C,) of the test subset by its labels alone: its classification, as in `score`.
+
+    Raises:
+        PluginError: the evaluator fails, or what it answers breaks its contract.
+    """
+    evaluator = registry.build("evaluator", config.evaluators(experiment)["classification"])
+    none = np.zeros(0)
+    truth, detections = {}, {}
+    for video, counts in zip(dataset.test, dataset.targets(dataset.test), strict=True):
+        labels = np.flatnonzero(counts)
+        truth[video.name] = Instances(labels, np.zeros(len(labels)), np.ones(len(labels)))  # times are not looked at
+        detections[video.name] = VideoDetections(none.astype(np.int64), none, none, none)
+    with during("fails on the test subset"):
+        return summarize(evaluator(truth, detections, dataset.classes, class_scores), dataset.classes)
 
 
 def summarize(evaluation: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
