@@ -176,7 +176,7 @@ def check_folders(rows: Sequence[Row], seeds: Sequence[int], out: Path, resume: 
         RunError: as `run.check_free`; or another process holds a run.
     """
     for row, seed in itertools.product(rows, seeds):
-        path = _path(out, row.name, seed)
+        path = folder_of(out, row.name, seed)
         check_free(path, row.seeded(seed), resume=resume)
         with taking(path):
             pass
@@ -198,7 +198,7 @@ def compare(
     Raises:
         Problems: runs failed; the others are finished.
     """
-    runs = {(row.name, seed): (row, _path(out, row.name, seed)) for row in rows for seed in seeds}
+    runs = {(row.name, seed): (row, folder_of(out, row.name, seed)) for row in rows for seed in seeds}
     there = {key for key, (row, path) in runs.items() if resume and finished(path, row.seeded(key[1]))}
     tasks = [
         Task(_label(key), row.complete, (path, row.seeded(key[1]), resume))
@@ -235,7 +235,7 @@ def _differences(
         Task(
             f"{_label(key)}, draws {first} to {last}",
             bootstrap.resampled_run,
-            (_path(out, *key), experiments[key[0]], first, last),
+            (folder_of(out, *key), experiments[key[0]], first, last),
         )
         for key in keys
         for first, last in bootstrap.parts()
@@ -287,7 +287,8 @@ def _mean(contents: Sequence[Mapping[str, Any]]) -> float:
     return float(np.mean([content["localization"]["mean_ap"] for content in contents]))
 
 
-def _path(out: Path, name: str, seed: int) -> Path:
+def folder_of(out: Path, name: str, seed: int) -> Path:
+    """Where the run of a row lies."""
     return out / name / f"seed-{seed}"
 
 

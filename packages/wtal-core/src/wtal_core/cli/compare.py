@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wtal_core.cli.options import Dask, Settings, Workers, with_home
-from wtal_core.cli.run import elsewhere, numbers_of, resumable, say_supervision
+from wtal_core.cli.run import elsewhere, numbers_of, resumable, say_supervision, say_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def command(
 
 def show(outcome: Comparison, rows: Sequence[Row], seeds: Sequence[int], folder: Path) -> None:
     """Print a comparison, and write it to the folder as Markdown and as JSON."""
-    from wtal_core.comparison import as_object, sentences
+    from wtal_core.comparison import as_object, folder_of, sentences
     from wtal_core.files import write
     from wtal_core.report import markdown, notes_of, print_evaluations
     from wtal_core.run.directory import as_json
@@ -87,3 +87,6 @@ def show(outcome: Comparison, rows: Sequence[Row], seeds: Sequence[int], folder:
     print_evaluations(outcome.contents, outcome.ranked)
     for line in said:
         print(line)
+    for row in rows:
+        for seed in seeds:
+            say_warnings(folder_of(folder, row.name, seed))
