@@ -423,7 +423,11 @@ def test_a_run_does_not_read_back_what_it_wrote(wtal, tiny, tmp_path, monkeypatc
     class ReadError(Exception):
         pass
 
-    def read(path, *_):
+    real = results.read_json
+
+    def read(path, *arguments):
+        if path.name == "warnings.json":  # which every step may add to
+            return real(path, *arguments)
         raise ReadError(path.name)
 
     monkeypatch.setattr(results, "read_json", read)
