@@ -91,18 +91,22 @@ def test_row_of_table_1_runs_as_documented(pristine, tmp_path, command):
 
 
 def test_ram_without_counts_is_said_once(pristine, tmp_path, capsys):
+    def said():
+        """Standard error, less what is said of models that three iterations leave as they were drawn."""
+        return [line for line in capsys.readouterr().err.splitlines() if "has collapsed" not in line]
+
     ram = (*STAR, 'model.decoder.modules=["ram"]', "training.iterations=3")
     with pytest.raises(SystemExit):
         main(
             ["run", str(pristine / "maan.toml"), "--seeds", "0,1", "--out", str(tmp_path / "labels")]
             + [word for setting in ram for word in ("--set", setting)]
         )
-    assert capsys.readouterr().err == (
+    assert said() == [
         "warning: RAM is off: it learns from instance counts, and the targets have none; "
-        "in an experiment of wtal, data.counts = true gives them\n"
-    )
+        "in an experiment of wtal, data.counts = true gives them"
+    ]
     assert wtal("run", pristine / "maan.toml", *ram, "data.counts=true", out=tmp_path / "counts") == 0
-    assert capsys.readouterr().err == ""
+    assert said() == []
 
 
 def test_a_video_with_too_many_labels_is_named(pristine, tmp_path, capsys):
