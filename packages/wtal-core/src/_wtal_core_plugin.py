@@ -7,7 +7,13 @@ from wtal_core import hookimpl
 
 @hookimpl
 def wtal_annotation_readers() -> Mapping[str, str]:
-    return {"activitynet": "wtal_core.builtin.activitynet:ActivityNet"}
+    return {
+        "activitynet": "wtal_core.builtin.activitynet:ActivityNet",
+        "auto": "wtal_core.builtin.annotation_layouts:Auto",
+        "table": "wtal_core.builtin.annotation_table:Table",
+        "thumos14": "wtal_core.builtin.thumos_text:ThumosText",
+        "wtalc": "wtal_core.builtin.wtalc:WTalc",
+    }
 
 
 @hookimpl

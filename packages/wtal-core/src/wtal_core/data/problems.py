@@ -9,6 +9,7 @@ import numpy as np
 
 from wtal_core import config
 from wtal_core.contracts import AMBIGUOUS, Video
+from wtal_core.data.fitting import Length, fitting_grid
 from wtal_core.data.names import nearly
 from wtal_core.data.timeline import misfit
 from wtal_core.errors import DataError, WtalError, abridged, did_you_mean, one_line
@@ -49,9 +50,12 @@ def label_problems(
 
 
 def examine_features(
-    data: config.Data, streams: Sequence[str], store: Store, videos: Sequence[Video]
+    data: config.Data, streams: Sequence[str], store: Store, videos: Sequence[Video], rates: Mapping[str, float]
 ) -> tuple[dict[str, int], list[WtalError]]:
-    """The width of each stream, and what is wrong with names, lengths and widths; problems of one form are together."""
+    """The width of each stream, and what is wrong with names, lengths and widths; problems of one form are together.
+
+    `rates` are annotated frames per second by video.
+    """
     problems: list[WtalError] = []
     lengths: dict[str, dict[str, int]] = {}
     dims: dict[str, int] = {}
@@ -91,11 +95,22 @@ def examine_features(
             DataError(f"video {video.name!r}, stream {stream!r} of {data.features}: {problem}")
             for video in videos
             if video.name in lengths[stream]
-            if (problem := misfit(data.grid, lengths[stream][video.name], video.duration))
+            if (problem := misfit(data.grid, lengths[stream][video.name], video.duration, rates.get(video.name)))
         ]
         problems += abridged(misfits, f"videos of stream {stream!r} with a T that does not fit")
+        if misfits and (told := fitting_grid(_lengths(videos, lengths[stream], rates), data.grid)):
+            problems.append(DataError(f"stream {stream!r} of {data.features}: {told}"))
     problems += abridged(_disagreements(lengths, videos), "videos whose streams differ by more than one snippet")
     return dims, problems
+
+
+def _lengths(videos: Sequence[Video], lengths: Mapping[str, int], rates: Mapping[str, float]) -> list[Length]:
+    """The lengths of the videos with features and a duration."""
+    return [
+        Length(video.name, lengths[video.name], video.duration, rates.get(video.name))
+        for video in videos
+        if video.duration is not None and lengths.get(video.name)
+    ]
 
 
 def _nearly_met(data: config.Data, stream: str, difference: str, pairs: Sequence[tuple[str, str]]) -> DataError:
