@@ -18,7 +18,12 @@ def wtal_annotation_readers() -> Mapping[str, str]:
 
 @hookimpl
 def wtal_feature_readers() -> Mapping[str, str]:
-    return {"hdf5": "wtal_core.builtin.features:Hdf5File", "npy": "wtal_core.builtin.features:NpyFolder"}
+    return {
+        "csv": "wtal_core.builtin.features:CsvFolder",
+        "hdf5": "wtal_core.builtin.features:Hdf5File",
+        "npy": "wtal_core.builtin.features:npy",
+        "npz": "wtal_core.builtin.features:NpzFolder",
+    }
 
 
 @hookimpl

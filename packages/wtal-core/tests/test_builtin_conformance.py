@@ -23,6 +23,20 @@ def write_hdf5(path, features):
             file[f"{name}/{stream}"] = array
 
 
+def write_npz(path, features):
+    path.mkdir()
+    for name in {name for name, _ in features}:
+        np.savez(
+            path / f"{name}.npz", **{stream: array for (video, stream), array in features.items() if video == name}
+        )
+
+
+def write_csv(path, features):
+    for (name, stream), array in features.items():
+        (path / stream).mkdir(parents=True, exist_ok=True)
+        np.savetxt(path / stream / f"{name}.csv", array, delimiter=",", header="a" + ",a" * (array.shape[1] - 1))
+
+
 def write_activitynet(path, videos):
     database = {
         video.name: {
@@ -35,7 +49,14 @@ def write_activitynet(path, videos):
     path.write_text(json.dumps({"database": database}))
 
 
-WRITERS = {"npy": write_npy, "hdf5": write_hdf5, "activitynet": write_activitynet}
+WRITERS = {
+    "auto": write_npy,
+    "csv": write_csv,
+    "hdf5": write_hdf5,
+    "npy": write_npy,
+    "npz": write_npz,
+    "activitynet": write_activitynet,
+}
 
 with no_strange_plugins("wtal-core"):
     REGISTRY = discover()

@@ -75,7 +75,7 @@ def test_what_is_only_offered_reaches_those_who_ask_for_it(install):
 def test_the_core_registers_its_own_components_like_anybody():
     registry = discover()
     assert registry.find("decoder", "attention-pooling").origin.distribution == "wtal-core"
-    assert registry.names("feature reader") == ["hdf5", "npy"]
+    assert registry.names("feature reader") == ["csv", "hdf5", "npy", "npz"]
 
 
 def test_every_kind_of_component_has_a_hook(install):
