@@ -1,4 +1,4 @@
-"""Arrays of arrays as `numpy.save` pickles them, read by a machine that knows arrays, numbers and strings and no more.
+"""Arrays of arrays or lists as `numpy.save` pickles them, read by a machine that knows these, numbers and strings alone.
 
 Python's own `pickle` imports and calls whatever a file names. This one calls nothing: three names are known, and each
 stands for a form in which numpy writes an array, a dtype or bytes; any other name, or any opcode that writing such an
@@ -12,14 +12,17 @@ import math
 import mmap
 import pickletools
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wtal_core.builtin.arrays import npy_header, regular, unopened
 from wtal_core.errors import one_line
+
+_T = TypeVar("_T")
 
 
 class _Array:
@@ -63,23 +66,47 @@ def load_arrays(file: Path) -> list[NDArray[np.generic]]:
         OSError: it is not there, or cannot be opened.
         ValueError: it holds anything else.
     """
+    return _loaded(file, "arrays", _numbers)
+
+
+def load_lists(file: Path) -> list[list[Any]]:
+    """The lists in a `.npy` file that holds a one-dimensional object array of them: of strings, numbers, or pairs of these.
+
+    Raises:
+        OSError: it is not there, or cannot be opened.
+        ValueError: it holds anything else.
+    """
+    lists = _loaded(file, "lists", _list)
+    if sum(map(len, lists)) > file.stat().st_size:  # a list may be in a pickle once and stand in many places
+        raise ValueError(f"{file}: not a readable array of lists: it repeats lists without end")
+    return lists
+
+
+def _loaded(file: Path, what: str, made: Callable[[Any], _T]) -> list[_T]:
+    """What is made of each entry of the object array in a file."""
     try:
         regular(file)
         with file.open("rb") as opened:
             shape, _, dtype = npy_header(opened)
             if not dtype.hasobject:
-                raise RefusedError("it is no array of arrays")
+                raise RefusedError(f"it is no array of {what}")
             with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 content.seek(opened.tell())
                 outer = _run(content)
         items = _content(outer, "O")
         if len(shape) != 1 or len(items) != shape[0]:
-            raise RefusedError(f"its header says {shape}, and it holds {len(items)} arrays")
-        return [_numbers(item) for item in items]
+            raise RefusedError(f"its header says {shape}, and it holds {len(items)} {what}")
+        return [made(item) for item in items]
     except OSError as error:
         raise unopened(file, error) from error
     except Exception as error:  # a broken pickle breaks in many ways
-        raise ValueError(f"{file}: not a readable array of arrays: {one_line(error)}") from None
+        raise ValueError(f"{file}: not a readable array of {what}: {one_line(error)}") from None
+
+
+def _list(item: Any) -> list[Any]:
+    if not isinstance(item, list):
+        raise RefusedError("it holds something else than lists")
+    return item
 
 
 def _numbers(array: Any) -> NDArray[np.generic]:
@@ -164,6 +191,7 @@ def _combine(name: str, stack: list[Any]) -> None:
 _CONSTANTS = {"MARK": _MARK, "NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _VALUES = {
+    *("FLOAT", "BINFLOAT"),
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1"),
     *("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
     *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),

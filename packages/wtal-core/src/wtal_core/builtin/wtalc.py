@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from wtal_core.builtin.entries import interval, positive, shown
+from wtal_core.builtin.entries import interval, positive
 from wtal_core.builtin.pickled import load_lists
 from wtal_core.contracts import AMBIGUOUS, Instance, Video
 from wtal_core.errors import one_line
@@ -121,7 +121,8 @@ class WTalc:
             raise OSError(f"{file}: cannot read annotations: {error.strerror or one_line(error)}") from error
         except Exception as error:  # numpy's parsers, on whatever bytes
             if "Object arrays" not in str(error):
-                raise ValueError(f"{file}: not a readable .npy file: {one_line(error)}") from None
+                told = "no array of numpy's" if "pickled" in str(error) else one_line(error)  # numpy's guess at any bytes
+                raise ValueError(f"{file}: not a readable .npy file: {told}") from None
             if not self._pickles:
                 raise ValueError(
                     f"{file}: a pickled array, which is not read unless data.annotation_reader = {{ name = 'wtalc', "
@@ -145,10 +146,9 @@ class WTalc:
 
 
 def _segment(given: Any) -> tuple[float, float]:
-    values = given.tolist() if isinstance(given, np.ndarray) else given
-    if not isinstance(values, list | tuple) or len(values) != 2:
-        raise ValueError(f"segments.npy must have [start, end] in seconds, got {shown(values)}")
-    return interval(*values, "segments.npy")
+    if not isinstance(given, list | tuple) or len(given) != 2 or not all(isinstance(one, str | int | float) for one in given):
+        raise ValueError("segments.npy must have [start, end] in seconds for each label")
+    return interval(*given, "segments.npy")
 
 
 def _text(given: Any) -> str:
@@ -161,4 +161,4 @@ def _text(given: Any) -> str:
         return given.decode()
     if isinstance(given, str):
         return str(given)
-    raise ValueError(f"expected a name, got {shown(given)}")
+    raise ValueError(f"expected the name of a video, a subset or a class, got a {type(given).__name__}")
