@@ -76,7 +76,7 @@ class Table:
 
     def subset(self, name: str) -> str:
         """The subset of a video; raises as `video`."""
-        return only_subset({row.cells["subset"]: row.where for row in reversed(self._rows[name])})
+        return only_subset((row.cells["subset"], row.where) for row in self._rows[name])
 
     def frames_per_second(self, name: str) -> float | None:
         """The rate of frames of a video, if a column has it; raises as `video`."""

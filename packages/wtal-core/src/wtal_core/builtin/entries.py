@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -47,12 +48,15 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:80]} ..."
 
 
-def only_subset(subsets: dict[str, str]) -> str:
-    """The subset of a video that may stand in several places; a subset leads to where it is said.
+def only_subset(said: Iterable[tuple[str, str]]) -> str:
+    """The subset of a video that stands in several places, each a subset and where it is said.
 
     Raises:
         ValueError: they say different ones.
     """
+    subsets: dict[str, str] = {}
+    for subset, where in said:
+        subsets.setdefault(subset, where)
     if len(subsets) > 1:
         (one, here), (other, there), *_ = subsets.items()
         raise ValueError(f"it is in subset {one!r} ({here}) and in {other!r} ({there}); keep one")

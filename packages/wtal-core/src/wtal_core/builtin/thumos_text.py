@@ -74,7 +74,7 @@ class ThumosText:
 
     def subset(self, name: str) -> str:
         """The subset of a video; raises as `video`."""
-        return only_subset({line.subset: line.where for line in reversed(self._lines[name])})
+        return only_subset((line.subset, line.where) for line in self._lines[name])
 
     def video(self, name: str) -> Video:
         """One video; its duration is not known.

@@ -63,8 +63,9 @@ class WTalc:
         other = [name for name, row in self._rows.items() if self._disagree(row)]
         if not other:
             return ()
+        which = f"video {other[0]!r} has" if len(other) == 1 else f"{len(other)} videos, such as {other[0]!r}, have"
         return (
-            f"{len(other)} videos, such as {other[0]!r}, have other labels in labels_all.npy than in labels.npy, which "
+            f"{which} other labels in labels_all.npy than in labels.npy, which "
             "counts",
         )
 
