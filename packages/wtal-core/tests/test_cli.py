@@ -224,6 +224,8 @@ def test_validate_describes_what_is_right(wtal, tiny):
         "  2 classes: jump, run",
         "  rgb: D = 4, T from 10 to 10",
         "  flow: D = 4, T from 10 to 10",
+        "  note: annotations 'annotations.json' are ActivityNet's JSON, read by 'activitynet'; videos: 6 in 'training', 3 in "
+        "'validation'",
     ]
 
 

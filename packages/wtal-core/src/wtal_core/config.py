@@ -72,6 +72,8 @@ class Data(Table, frozen=True):
     features: str  #: a folder or file that the reader understands
     #: when each snippet is; "duration": the snippets share the annotated duration evenly
     grid: Grid
+    #: of single videos whose features were extracted otherwise, by name
+    video_grids: dict[str, Grid] = field(default_factory=dict)
     annotation_reader: Component = "auto"  #: how annotations are laid out; "auto" looks, and says what it found
     reader: Component = "npy"  #: how features are laid out
     #: A model each, fused late; the streams of a list in the list are joined, feature by feature, for one model

@@ -17,8 +17,8 @@ from wtal_core.builtin.annotation_layouts import advice
 from wtal_core.contracts import AMBIGUOUS, FloatArray, IntArray, TrainingVideo, Video
 from wtal_core.data.names import normal
 from wtal_core.data.problems import distinct, examine_features, label_problems, unreadable
-from wtal_core.data.timeline import snippet_edges
-from wtal_core.data.videos import frame_rates, read_videos, remarks, select_subset
+from wtal_core.data.timeline import grid_of, snippet_edges
+from wtal_core.data.videos import frame_rates, read_videos, remarks, select_subset, unknown_grids
 from wtal_core.errors import DataError, PluginError, Problems, WtalError, abridged, one_line
 from wtal_core.kinds.evaluator import Instances
 from wtal_core.kinds.feature_reader import Bound as Store
@@ -104,7 +104,8 @@ class Dataset:
         For another number of `parts` than the T that all streams share: those between so many equal parts of them.
         """
         length = self.shared_length(video)
-        edges = snippet_edges(self.data.grid, length, video.duration, self.rates.get(video.name))
+        grid = grid_of(self.data, video.name)
+        edges = snippet_edges(grid, length, video.duration, self.rates.get(video.name))
         if parts == length:
             return edges
         return np.interp(np.linspace(0, length, parts + 1), np.arange(length + 1), edges)
@@ -165,6 +166,7 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
     used = distinct(training, test)
     rates = frame_rates(annotations, {video.name for video in used})
     problems = list(label_problems(data, classes, training, test))
+    problems += unknown_grids(data.video_grids, videos, path)
     streams = {stream: _parts(stream) for stream in map(config.stream_name, data.streams)}
     widths, found = examine_features(data, list(itertools.chain(*streams.values())), store, used, rates)
     dims = {stream: sum(widths.get(part, 0) for part in parts) for stream, parts in streams.items()}

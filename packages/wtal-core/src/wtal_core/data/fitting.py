@@ -38,19 +38,16 @@ def fitting_grid(found: Sequence[Length], grid: config.Grid) -> str | None:
     snippets = np.array([one.snippets for one in found])
     durations = np.array([one.duration for one in found])
     annotated = np.array([one.frames_per_second or np.nan for one in found])
-    fits, best = _fits(grid, snippets, durations, annotated), None
-    if fits.mean() >= _ENOUGH:
+    if _fits(grid, snippets, durations, annotated)[0].mean() >= _ENOUGH:
         return None
     if len(set(snippets.tolist())) == 1 and len({round(one.duration) for one in found}) > 1:
         return (
             f"T is {snippets[0]} in all {len(found)} videos, whatever their duration, as where features are resampled: set "
             'data.grid = "duration"'
         )
-    for candidate in _candidates(snippets, durations):
-        here = _fits(candidate, snippets, durations, annotated)
-        if here.sum() > fits.sum():
-            fits, best = here, candidate
-    if best is None or fits.mean() < _MOST:
+    tried = ((candidate, *_fits(candidate, snippets, durations, annotated)) for candidate in _candidates(found))
+    best, fits, _ = max(tried, key=lambda one: (one[1].sum(), one[2].sum()))  # of equals the first
+    if fits.mean() < _MOST:
         return _spread(found, snippets / durations)
     where = f"all {len(found)} videos"
     if not fits.all():
@@ -58,27 +55,28 @@ def fitting_grid(found: Sequence[Length], grid: config.Grid) -> str | None:
     return f"T is {_told(best)} in {where}: set data.grid = {_written(best)}"
 
 
-def _candidates(snippets: NDArray[np.int64], durations: FloatArray) -> Iterator[config.Grid]:
+def _candidates(found: Sequence[Length]) -> Iterator[config.Grid]:
     """Named grids, then usual rates and strides, then the rate that the lengths have."""
     yield from config.GRIDS  # type: ignore[misc]  # whose names they are
-    for stride, rate in product(_STRIDES, ("annotated", *_RATES)):
-        yield config.SnippetGrid(rate, stride)  # type: ignore[arg-type]  # a rate, or the word
+    for usual, stride in product(("annotated", *_RATES), _STRIDES):
+        yield config.SnippetGrid(usual, stride)  # type: ignore[arg-type]  # a rate, or the word
         if stride < 16:
-            yield config.SnippetGrid(rate, stride, 16)  # type: ignore[arg-type]
-    rate = float(np.median(snippets / durations)) * 16
+            yield config.SnippetGrid(usual, stride, 16)  # type: ignore[arg-type]
+    rate = float(np.median([one.snippets / one.duration for one in found])) * 16
     yield config.SnippetGrid(float(f"{rate:.4g}"), 16)
 
 
 def _fits(
     grid: config.Grid, snippets: NDArray[np.int64], durations: FloatArray, annotated: FloatArray
-) -> NDArray[np.bool_]:
-    """Of each video, whether its length is that of the grid, to one snippet; as `timeline.misfit`."""
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of each video, whether its length is the grid's to one snippet, as `timeline.misfit` asks; and to none."""
     if isinstance(grid, str):
         grid = config.GRIDS.get(grid, grid)
     if isinstance(grid, str):
-        return np.ones(len(snippets), bool)
+        return (np.ones(len(snippets), bool),) * 2
     rate = annotated if isinstance(grid.frames_per_second, str) else grid.frames_per_second
-    return np.asarray(np.abs(snippets - expected_length(grid, durations * rate)) <= TOLERANCE)
+    expected = expected_length(grid, durations * rate)
+    return np.abs(snippets - expected) <= TOLERANCE, snippets == np.floor(expected + 1e-6)
 
 
 def _spread(found: Sequence[Length], rates: FloatArray) -> str:

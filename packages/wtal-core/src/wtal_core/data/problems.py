@@ -10,8 +10,8 @@ import numpy as np
 from wtal_core import config
 from wtal_core.contracts import AMBIGUOUS, Video
 from wtal_core.data.fitting import Length, fitting_grid
-from wtal_core.data.names import nearly
-from wtal_core.data.timeline import misfit
+from wtal_core.data.names import nearly, normal
+from wtal_core.data.timeline import grid_of, misfit
 from wtal_core.errors import DataError, WtalError, abridged, did_you_mean, one_line
 from wtal_core.kinds.feature_reader import Bound as Store
 
@@ -95,21 +95,24 @@ def examine_features(
             DataError(f"video {video.name!r}, stream {stream!r} of {data.features}: {problem}")
             for video in videos
             if video.name in lengths[stream]
-            if (problem := misfit(data.grid, lengths[stream][video.name], video.duration, rates.get(video.name)))
+            if (problem := misfit(grid_of(data, video.name), lengths[stream][video.name], video.duration, rates.get(video.name)))
         ]
         problems += abridged(misfits, f"videos of stream {stream!r} with a T that does not fit")
-        if misfits and (told := fitting_grid(_lengths(videos, lengths[stream], rates), data.grid)):
+        if misfits and (told := fitting_grid(_lengths(data, videos, lengths[stream], rates), data.grid)):
             problems.append(DataError(f"stream {stream!r} of {data.features}: {told}"))
     problems += abridged(_disagreements(lengths, videos), "videos whose streams differ by more than one snippet")
     return dims, problems
 
 
-def _lengths(videos: Sequence[Video], lengths: Mapping[str, int], rates: Mapping[str, float]) -> list[Length]:
-    """The lengths of the videos with features and a duration."""
+def _lengths(
+    data: config.Data, videos: Sequence[Video], lengths: Mapping[str, int], rates: Mapping[str, float]
+) -> list[Length]:
+    """The lengths of the videos with features and a duration, and without a grid of their own."""
+    apart = set(map(normal, data.video_grids))
     return [
         Length(video.name, lengths[video.name], video.duration, rates.get(video.name))
         for video in videos
-        if video.duration is not None and lengths.get(video.name)
+        if video.duration is not None and lengths.get(video.name) and video.name not in apart
     ]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from wtal_core import config
 from wtal_core.contracts import FloatArray
+from wtal_core.data.names import normal
 
 #: Snippets by which a length may differ from what grid and duration make.
 TOLERANCE = 1 + 1e-6
@@ -16,6 +17,11 @@ _Frames = TypeVar("_Frames", float, FloatArray)
 
 #: A grid of which nothing is left to look up.
 Settled = config.SnippetGrid | str
+
+
+def grid_of(data: config.Data, video: str) -> config.Grid:
+    """The grid of a video, by its name in normal form: its own, or that of the data set."""
+    return next((grid for name, grid in data.video_grids.items() if normal(name) == video), data.grid)
 
 
 def settled(grid: config.Grid, frames_per_second: float | None) -> Settled:

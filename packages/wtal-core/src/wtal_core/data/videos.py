@@ -90,6 +90,14 @@ def _admitted(video: Video) -> Video:
     return video._replace(name=name, subset=normal(video.subset), instances=instances)
 
 
+def unknown_grids(names: Collection[str], videos: Collection[str], path: Path) -> Iterator[WtalError]:
+    """What data.video_grids names, and the annotations lack."""
+    for name in sorted(map(normal, names)):
+        if name not in videos:
+            known = f"; {near}" if (near := nearest(name, list(videos))) else ""
+            yield DataError(f"{path}: no video {name!r}, which data.video_grids names{known}")
+
+
 def frame_rates(annotations: Bound, names: Collection[str]) -> dict[str, float]:
     """The annotated frames per second of the videos of these names, as far as they are known, by name in normal form."""
     rates = {}
