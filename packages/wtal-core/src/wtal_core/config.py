@@ -54,7 +54,7 @@ class Data(Table, frozen=True):
     features: str  #: a folder or file that the reader understands
     grid: Literal["duration"] | SnippetGrid  #: "duration": the snippets share the annotated duration evenly
     annotation_reader: Component = "activitynet"  #: how annotations are laid out
-    reader: Component = "npy"  #: how features are laid out
+    reader: Component = "auto"  #: how features are laid out; `auto` looks and says what it found
     #: A model each, fused late; the streams of a list in the list are joined, feature by feature, for one model
     streams: Annotated[list[str | list[str]], Meta(min_length=1)] = field(default_factory=lambda: ["rgb", "flow"])
     training_subset: str = "training"  #: as the annotations call it

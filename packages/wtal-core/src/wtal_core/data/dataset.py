@@ -43,6 +43,7 @@ class Dataset:
     store: Store
     feature_dims: Mapping[str, int]  # of each stream that has a model
     notes: tuple[str, ...] = ()  # what the annotations left out
+    found: str = ""  # what the features look like, in a line
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -162,9 +163,10 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
     store = open_reader(registry, "feature reader", data.reader, Path(data.features))
     problems = list(label_problems(data, classes, training, test))
     streams = {stream: _parts(stream) for stream in map(config.stream_name, data.streams)}
-    widths, found = examine_features(data, list(itertools.chain(*streams.values())), store, distinct(training, test))
+    parts = list(itertools.chain(*streams.values()))
+    widths, line, found = examine_features(data, parts, store, distinct(training, test))
     dims = {stream: sum(widths.get(part, 0) for part in parts) for stream, parts in streams.items()}
-    return Dataset(data, classes, training, test, store, dims, annotations.notes), problems + found
+    return Dataset(data, classes, training, test, store, dims, annotations.notes, line), problems + found
 
 
 def open_reader(registry: Registry, kind: str, choice: config.Component, path: Path) -> Any:
