@@ -19,10 +19,11 @@ def wtal_annotation_readers() -> Mapping[str, str]:
 @hookimpl
 def wtal_feature_readers() -> Mapping[str, str]:
     return {
+        "auto": "wtal_core.builtin.auto_features:auto",
         "csv": "wtal_core.builtin.features:CsvFolder",
         "hdf5": "wtal_core.builtin.features:Hdf5File",
         "npy": "wtal_core.builtin.features:npy",
-        "npz": "wtal_core.builtin.features:NpzFolder",
+        "npz": "wtal_core.builtin.features:npz",
     }
 
 

@@ -534,8 +534,8 @@ def joint(path, arrays, names=None, **options):
 def test_an_array_of_arrays_is_read_only_if_that_is_allowed(tmp_path):
     file = joint(tmp_path, [FEATURES, np.asfortranarray(-FEATURES[:2]), FEATURES.astype(">f8")])
     assert raised(ValueError, npy, file) == (
-        f"{file}: pickled, as W-TALC's features are; data.reader = {{ name = 'npy', allow_pickle = true }} reads it, by "
-        "a reader that knows arrays of numbers and runs nothing"
+        f"{file}: pickled, as W-TALC's features are; data.reader = {{ name = 'npy', allow_pickle = true }} reads it, "
+        "by a reader that knows arrays of numbers and runs nothing"
     )
     store = npy(file, {"rgb": [0, 2], "flow": [2, 3]}, allow_pickle=True)
     assert store.names("rgb") == ["v0", "v1", "v2"]
@@ -612,8 +612,8 @@ def test_one_array_of_all_videos(tmp_path):
     np.save(tmp_path / "all.npy", np.stack([FEATURES, -FEATURES]))
     said = raised(OSError, npy, tmp_path / "all.npy")
     assert said == (
-        f"{tmp_path}/all.npy: a file with all videos needs an index of their names, and there is no videoname.npy, here "
-        "or in a folder *-Annotations; name it by data.reader = { name = 'npy', index = 'FILE.npy' }"
+        f"{tmp_path}/all.npy: a file with all videos needs an index of their names, and there is no videoname.npy, "
+        "here or in a folder *-Annotations; name it by data.reader = { name = 'npy', index = 'FILE.npy' }"
     )
     np.save(tmp_path / "names.npy", np.array(["a", "b"]))
     store = npy(tmp_path / "all.npy", index="names.npy")

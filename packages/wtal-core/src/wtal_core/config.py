@@ -75,7 +75,7 @@ class Data(Table, frozen=True):
     #: of single videos whose features were extracted otherwise, by name
     video_grids: dict[str, Grid] = field(default_factory=dict)
     annotation_reader: Component = "auto"  #: how annotations are laid out; "auto" looks, and says what it found
-    reader: Component = "npy"  #: how features are laid out
+    reader: Component = "auto"  #: how features are laid out; `auto` looks and says what it found
     #: A model each, fused late; the streams of a list in the list are joined, feature by feature, for one model
     streams: Annotated[list[str | list[str]], Meta(min_length=1)] = field(default_factory=lambda: ["rgb", "flow"])
     training_subset: str = "training"  #: as the annotations call it

@@ -87,14 +87,13 @@ class Tree:
 
     def layout(self, stream: str) -> str:
         """What was found of a stream, in a few words: in what its arrays lie, their dtype, and how they are read."""
-        arrays = [self._arrays[key] for key in self._arrays if key[0] == stream]
-        dtypes = " and ".join(sorted({str(array.dtype) for array in arrays})) or "unread"
         turned = self._is_turned(stream)
+        arrays = [self._stored[place] for place in self._places(stream).values() if place in self._stored]
+        dtypes = " and ".join(sorted({str(array.dtype) for array in arrays})) or "unread"
         words = [self.reads, dtypes, "(D, T), turned" if turned else "(T, D)"]
         if self._transposed is None and not turned and len({array.shape for array in arrays}) == 1:
             words[-1] += " by default, all being alike (transposed = true turns them)"
-        if stream in self._columns:
-            columns = self._columns[stream]
+        if columns := self._columns.get(normal(stream)):
             words.append(f"columns {columns.start} to {columns.stop}")
         return ", ".join(words)
 
@@ -213,8 +212,8 @@ class Tree:
             width = 2048
         return (
             f"{what} without streams, such as {example!r} with D = {width}; set data.streams = [{WHOLE!r}] to take "
-            f"them whole, or split them by data.reader = {{ name = {self.reader!r}, streams = {{ rgb = [0, {width // 2}], "
-            f"flow = [{width // 2}, {width}] }} }}"
+            f"them whole, or split them by data.reader = {{ name = {self.reader!r}, streams = {{ rgb = "
+            f"[0, {width // 2}], flow = [{width // 2}, {width}] }} }}"
         )
 
 
@@ -343,6 +342,21 @@ class NpzFolder(_Folder):
         if len(members) != 1:
             raise ValueError(f"{file}: {len(members)} arrays, and its path does not say which is meant")
         return npz_member(file, members[0])
+
+
+class NpzFile(Tree):
+    """One `.npz` file with all videos: an array (T, D) for each video, or, as `STREAM/VIDEO`, video and stream."""
+
+    reads, reader = "arrays in one .npz file", "npz"
+
+    def _leaves(self) -> Iterator[Parts]:
+        yield from (tuple(member.split("/")) for member in npz_members(self.path))
+
+    def _open(self, place: Parts) -> StoredArray:
+        return npz_member(self.path, "/".join(place))
+
+    def _where(self, place: Parts) -> str:
+        return f"{self.path}: array {'/'.join(place)!r}"
 
 
 class CsvFolder(_Folder):
@@ -535,3 +549,8 @@ def npy(
     if path.is_file() and path.suffix == ".npy":
         return NpyFile(path, streams, transposed, index, allow_pickle)
     return NpyFolder(path, streams, transposed)
+
+
+def npz(path: Path, streams: dict[str, list[int]] | None = None, transposed: bool | None = False) -> Tree:
+    """`.npz` files in folders (`NpzFolder`), or one with all videos (`NpzFile`)."""
+    return NpzFile(path, streams, transposed) if path.is_file() else NpzFolder(path, streams, transposed)

@@ -33,6 +33,7 @@ def command(experiment: ExperimentFile, settings: Settings = None, out: Out = No
     for stream, width in dataset.feature_dims.items():
         lengths = [dataset.length(video, stream) for video in (*dataset.training, *dataset.test)]
         print(f"  {stream}: D = {width}, T from {min(lengths)} to {max(lengths)}")
+    print(f"  features: {dataset.found}")
     for note in dataset.notes:
         print(f"  note: {note}")
 

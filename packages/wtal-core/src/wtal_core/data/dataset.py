@@ -45,6 +45,7 @@ class Dataset:
     feature_dims: Mapping[str, int]  # of each stream that has a model
     notes: tuple[str, ...] = ()  # how the annotations were read, and what is odd in them
     rates: Mapping[str, float] = field(default_factory=dict)  # annotated frames per second, of the videos that have them
+    found: str = ""  # what the features look like, in a line
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -168,10 +169,11 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
     problems = list(label_problems(data, classes, training, test))
     problems += unknown_grids(data.video_grids, videos, path)
     streams = {stream: _parts(stream) for stream in map(config.stream_name, data.streams)}
-    widths, found = examine_features(data, list(itertools.chain(*streams.values())), store, used, rates)
+    parts = list(itertools.chain(*streams.values()))
+    widths, line, found = examine_features(data, parts, store, used, rates)
     dims = {stream: sum(widths.get(part, 0) for part in parts) for stream, parts in streams.items()}
     notes = (*annotations.notes, *remarks(used, path))
-    return Dataset(data, classes, training, test, store, dims, notes, rates), problems + found
+    return Dataset(data, classes, training, test, store, dims, notes, rates, line), problems + found
 
 
 def open_annotations(data: config.Data, registry: Registry) -> Any:

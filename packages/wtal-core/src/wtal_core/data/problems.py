@@ -10,7 +10,8 @@ import numpy as np
 from wtal_core import config
 from wtal_core.contracts import AMBIGUOUS, Video
 from wtal_core.data.fitting import Length, fitting_grid
-from wtal_core.data.names import nearly, normal
+from wtal_core.data.found import found_line
+from wtal_core.data.names import Meeting, meet, nearly, normal
 from wtal_core.data.timeline import grid_of, misfit
 from wtal_core.errors import DataError, WtalError, abridged, did_you_mean, one_line
 from wtal_core.kinds.feature_reader import Bound as Store
@@ -51,14 +52,15 @@ def label_problems(
 
 def examine_features(
     data: config.Data, streams: Sequence[str], store: Store, videos: Sequence[Video], rates: Mapping[str, float]
-) -> tuple[dict[str, int], list[WtalError]]:
-    """The width of each stream, and what is wrong with names, lengths and widths; problems of one form are together.
+) -> tuple[dict[str, int], str, list[WtalError]]:
+    """The width of each stream, what was found in a line, and what is wrong with names, lengths and widths.
 
-    `rates` are annotated frames per second by video.
+    Problems of one form are together. `rates` are annotated frames per second by video.
     """
     problems: list[WtalError] = []
     lengths: dict[str, dict[str, int]] = {}
     dims: dict[str, int] = {}
+    meetings: dict[str, Meeting] = {}
     for stream in streams:
         try:
             present = set(store.names(stream))
@@ -67,13 +69,18 @@ def examine_features(
         except (OSError, ValueError) as error:
             problems.append(DataError(f"stream {stream!r}: {one_line(error)}"))
             continue
+        meeting = meetings[stream] = meet([video.name for video in videos], present)
+        store.meet(stream, meeting.met)
         lengths[stream], widths, unread = {}, {}, {}
         for video in videos:
             try:
                 lengths[stream][video.name], widths[video.name] = store.shape(video.name, stream)
             except (OSError, ValueError) as error:
                 unread[video.name] = unreadable(video, stream, error)
-        for difference, pairs in nearly(unread.keys() - present, present).items():
+        problems += abridged(_several(data, stream, meeting), f"videos of stream {stream!r} with several features")
+        for name in meeting.several:
+            del unread[name]
+        for difference, pairs in nearly(unread.keys() - meeting.met.keys(), present).items():
             problems.append(_nearly_met(data, stream, difference, sorted(pairs)))
             for name, _ in pairs:
                 del unread[name]
@@ -101,7 +108,16 @@ def examine_features(
         if misfits and (told := fitting_grid(_lengths(data, videos, lengths[stream], rates), data.grid)):
             problems.append(DataError(f"stream {stream!r} of {data.features}: {told}"))
     problems += abridged(_disagreements(lengths, videos), "videos whose streams differ by more than one snippet")
-    return dims, problems
+    return dims, found_line(store, dims, meetings, len(videos)), problems
+
+
+def _several(data: config.Data, stream: str, meeting: Meeting) -> Iterator[WtalError]:
+    for name, others in meeting.several.items():
+        may = " and ".join(map(repr, others))
+        yield DataError(
+            f"video {name!r}, stream {stream!r} of {data.features}: no features have this name, and {may} are as near "
+            "to it or to another video; rename or remove what is not meant, or set data.features to the folder that is"
+        )
 
 
 def _lengths(
