@@ -64,7 +64,9 @@ JUMP = Instance("jump", (1.0, 2.5))
 )
 def test_a_table_with_the_headers_in_use(write, header):
     mark = next(mark for mark in "\t;," if mark in header)
-    path = write("a.csv", header, mark.join(["v", "jump", "1", "2.5", "training"]), mark.join(["w", "", "", "", "test"]))
+    path = write(
+        "a.csv", header, mark.join(["v", "jump", "1", "2.5", "training"]), mark.join(["w", "", "", "", "test"])
+    )
     assert read(path) == {"v": Video("v", "training", None, (JUMP,)), "w": Video("w", "test", None, ())}
 
 
@@ -127,7 +129,10 @@ def test_durations_that_contradict_each_other(write):
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ("v,jump,1,2", "no column video (or video-id, video-name, videoname) and label (or class, event-label, action)"),
+        (
+            "v,jump,1,2",
+            "no column video (or video-id, video-name, videoname) and label (or class, event-label, action)",
+        ),
         ("video,start,end", "no column label (or class, event-label, action)"),
         ("video,label,start", "no column end (or offset, t-end, stop)"),
     ],
@@ -316,7 +321,9 @@ def test_near_misses_of_files(write, sidecars):
         f"{path}: lines 'video start end', {TRIED}; for THUMOS's text, give the folder {path.parent} as data.annotations"
     )
     path = write("split_test.txt", "v", "w")
-    assert refusal(path) == f"{path}: a list of names, {TRIED}; labels are in another file; give that as data.annotations"
+    assert (
+        refusal(path) == f"{path}: a list of names, {TRIED}; labels are in another file; give that as data.annotations"
+    )
     path = write("a.txt", "v jump 1 2")
     assert refusal(path) == (
         f"{path}: text that begins 'v jump 1 2', {TRIED}; put a header over it, such as video,label,start,end, and save "
@@ -350,7 +357,9 @@ def test_near_misses_of_json(tmp_path, content, said):
 
 def test_the_wrong_reader_is_told_which_one_fits(write, tmp_path, sidecars):
     table = write("a.csv", "video,label", "v,jump")
-    assert refusal(table, "activitynet").endswith("; it looks like a table with a header: set data.annotation_reader = 'table'")
+    assert refusal(table, "activitynet").endswith(
+        "; it looks like a table with a header: set data.annotation_reader = 'table'"
+    )
     text = write("a.json", json.dumps({"database": {}}))
     assert refusal(text, "table").endswith("; it looks like JSON: set data.annotation_reader = 'activitynet'")
     assert refusal(text, "thumos14") == (
@@ -397,8 +406,10 @@ def test_a_run_reads_a_table(wtal, fakes, tiny):
     database = json.loads((tiny.parent / "annotations.json").read_text())["database"]
     lines = ["video,subset,duration,label,start,end"]
     for name, one in database.items():
-        for a in one["annotations"]:
-            lines.append(f"{name},{one['subset']},{one['duration']},{a['label']},{a['segment'][0]},{a['segment'][1]}")
+        lines += [
+            ",".join(map(str, (name, one["subset"], one["duration"], a["label"], *a["segment"])))
+            for a in one["annotations"]
+        ]
     (tiny.parent / "a.csv").write_text("\n".join(lines))
     answer = wtal("validate", tiny, "--set", "data.annotations=a.csv")
     assert (answer.code, answer.err) == (0, "")
@@ -449,4 +460,6 @@ def test_the_public_sidecars_agree_with_the_official_text():
     cliff = [one for video in text.values() for one in video.instances if one.label == "CliffDiving"]
     diving = {(v.name, one.segment) for v in text.values() for one in v.instances if one.label == "Diving"}
     assert len(cliff) == 217
-    assert all((v.name, one.segment) in diving for v in text.values() for one in v.instances if one.label == "CliffDiving")
+    assert all(
+        (v.name, one.segment) in diving for v in text.values() for one in v.instances if one.label == "CliffDiving"
+    )

@@ -86,7 +86,7 @@ WRITERS = {
     "npy": write_npy,
     "npz": write_npz,
     "activitynet": write_activitynet,
-    "auto": write_activitynet,
+    ("annotation reader", "auto"): write_activitynet,
     "table": write_table,
     "thumos14": write_thumos14,
     "wtalc": write_wtalc,
@@ -139,7 +139,9 @@ def cases():
         make = object if missing else partial(REGISTRY.load(kind, name), **options)
         written = "-".join(f"{key}={value}" for key, value in options.items())
         waive = {} if options else WAIVED.get((kind, name), {})
-        for one in parametrize_with_clauses(kind, make, write=WRITERS.get(name), waive=waive).args[1]:
+        for one in parametrize_with_clauses(
+            kind, make, write=WRITERS.get((kind, name)) or WRITERS.get(name), waive=waive
+        ).args[1]:
             named = "-".join(filter(None, [kind, name, written, one.id]))
             yield pytest.param(*one.values, id=named, marks=[*marks, *one.marks])
 

@@ -98,7 +98,9 @@ def test_a_grid_that_fits_is_told():
 
 def test_a_grid_of_annotated_rates_is_told():
     rates = (25.0, 30.0, 24.0, 29.97)
-    found = [Length(one.video, int((one.duration * r - 16) / 4) + 1, one.duration, r) for one, r in zip(lengths(int), rates)]
+    found = [
+        Length(one.video, int((one.duration * r - 16) / 4) + 1, one.duration, r) for one, r in zip(lengths(int), rates)
+    ]
     assert fitting_grid(found, "i3d-25fps-16") == (
         'T is the annotated frames a second by 4 in all 4 videos: set data.grid = "i3d-stride-4"'
     )
@@ -106,7 +108,7 @@ def test_a_grid_of_annotated_rates_is_told():
 
 def test_resampled_features_are_told():
     assert told(lambda d: 100) == (
-        "T is 100 in all 4 videos, whatever their duration, as where features are resampled: set data.grid = \"duration\""
+        'T is 100 in all 4 videos, whatever their duration, as where features are resampled: set data.grid = "duration"'
     )
 
 
@@ -157,7 +159,7 @@ def test_a_video_may_have_a_grid_of_its_own(registry, tiny, problems):
     for stream in ("rgb", "flow"):
         np.save(tiny.parent / "features" / stream / "v0.npy", np.ones((20, 4)))
     assert len(problems()) == 2
-    own = 'data.video_grids.v0={frames_per_second = 10, stride = 1}'
+    own = "data.video_grids.v0={frames_per_second = 10, stride = 1}"
     dataset, found = examine(config.load(tiny, [own]).data, registry)
     assert found == []
     by_name = {video.name: video for video in dataset.training}
@@ -179,7 +181,9 @@ def test_the_annotated_rate_of_each_video_makes_its_edges(registry, tiny):
 
 
 def test_an_experiment_with_grids_is_written_and_read_again(tiny, tmp_path):
-    experiment = config.load(tiny, ['data.grid="i3d-stride-4"', "data.video_grids.v0={frames_per_second=5,stride=2,offset=-1}"])
+    experiment = config.load(
+        tiny, ['data.grid="i3d-stride-4"', "data.video_grids.v0={frames_per_second=5,stride=2,offset=-1}"]
+    )
     (tmp_path / "a.toml").write_text(config.dump(experiment))
     assert config.load(tmp_path / "a.toml").data == experiment.data
     assert experiment.data.video_grids == {"v0": SnippetGrid(5.0, 2, None, -1.0)}
@@ -188,4 +192,7 @@ def test_an_experiment_with_grids_is_written_and_read_again(tiny, tmp_path):
 def test_an_unknown_grid_names_the_nearest(tiny):
     with pytest.raises(WtalError) as error:
         config.load(tiny, ["data.grid=i3d-25fps"])
-    assert str(error.value) == "--set data.grid=i3d-25fps: `data.grid`: no such choice 'i3d-25fps'; did you mean 'i3d-25fps-16'?"
+    assert (
+        str(error.value)
+        == "--set data.grid=i3d-25fps: `data.grid`: no such choice 'i3d-25fps'; did you mean 'i3d-25fps-16'?"
+    )

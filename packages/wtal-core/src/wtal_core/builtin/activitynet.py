@@ -111,14 +111,16 @@ def _instance(index: int, item: Any, fps: float | None) -> Instance:
     unit, segment = "segment", item.get("segment")
     if segment is None and (segment := item.get(FRAMES)) is not None:
         if fps is None:
-            raise ValueError(f"key '{where}' has {FRAMES!r} without 'segment', and the video no 'fps' to make it seconds")
+            raise ValueError(
+                f"key '{where}' has {FRAMES!r} without 'segment', and the video no 'fps' to make it seconds"
+            )
         unit = FRAMES
     if segment is None:
         return Instance(item["label"])
     if not isinstance(segment, list) or len(segment) != 2:
         meant = "seconds" if unit == "segment" else "frames"
         raise ValueError(f"key '{where}.{unit}' must be [start, end] in {meant}, got {shown(segment)}")
-    start, end = interval(*segment, f"key '{where}.{unit}'")
+    start, end = interval(segment[0], segment[1], f"key '{where}.{unit}'")
     return Instance(item["label"], (start / fps, end / fps) if fps and unit == FRAMES else (start, end))
 
 

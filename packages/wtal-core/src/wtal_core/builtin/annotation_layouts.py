@@ -23,8 +23,8 @@ READERS: dict[str, Callable[..., Any]] = {
     "wtalc": WTalc,
 }
 _TRIED = (
-    "activitynet (a file of JSON), table (a .csv or .tsv file with a header, or a folder of them), thumos14 (a folder of "
-    "CLASS_SUBSET.txt) and wtalc (a folder with videoname.npy)"
+    "activitynet (a file of JSON), table (a .csv or .tsv file with a header, or a folder of them), thumos14 (a folder "
+    "of CLASS_SUBSET.txt) and wtalc (a folder with videoname.npy)"
 )
 
 
@@ -129,11 +129,18 @@ def _folder(path: Path) -> Look:
     if texts:
         return Look(None, seen, f"for {texts[0].relative_to(path)} in it, give that file as data.annotations")
     if kinds.keys() & {".npy", ".npz", ".h5", ".hdf5"}:
-        return Look(None, seen, "features go in data.features; give the annotations' file or folder as data.annotations")
+        return Look(
+            None, seen, "features go in data.features; give the annotations' file or folder as data.annotations"
+        )
     return Look(None, seen, "give the annotations' file or folder as data.annotations")
 
 
-_MAGIC = {b"\x93NUMPY": "an array of numpy", b"\x89HDF": "an HDF5 file", b"PK\3\4": "a zip archive", b"\x80": "a pickle"}
+_MAGIC = {
+    b"\x93NUMPY": "an array of numpy",
+    b"\x89HDF": "an HDF5 file",
+    b"PK\3\4": "a zip archive",
+    b"\x80": "a pickle",
+}
 
 
 def _file(path: Path) -> Look:
@@ -142,7 +149,9 @@ def _file(path: Path) -> Look:
     for magic, seen in _MAGIC.items():
         if first.startswith(magic):
             if (path.parent / VIDEO_NAMES).exists():
-                return Look(None, seen, f"for the sidecars around it, give their folder {path.parent} as data.annotations")
+                return Look(
+                    None, seen, f"for the sidecars around it, give their folder {path.parent} as data.annotations"
+                )
             return Look(None, seen, "annotations are text, or a folder; give their path as data.annotations")
     try:
         text = read_text(path)
@@ -162,7 +171,10 @@ def _file(path: Path) -> Look:
 def _text(path: Path, line: str) -> Look:
     """What text without a header looks like."""
     if is_line(line):
-        seen, remedy = "lines 'video start end'", f"for THUMOS's text, give the folder {path.parent} as data.annotations"
+        seen, remedy = (
+            "lines 'video start end'",
+            f"for THUMOS's text, give the folder {path.parent} as data.annotations",
+        )
     elif len(line.split()) == 1:
         seen, remedy = "a list of names", "labels are in another file; give that as data.annotations"
     else:

@@ -111,7 +111,9 @@ class Table:
                 if not any(map(str.strip, cells)):
                     continue
                 if len(cells) != len(header):
-                    raise ValueError(f"{file}: line {rows.line_num}: {len(cells)} fields under a header of {len(header)}")
+                    raise ValueError(
+                        f"{file}: line {rows.line_num}: {len(cells)} fields under a header of {len(header)}"
+                    )
                 given = {column: cells[i].strip() for column, i in columns.items()}
                 yield Row(where, {"subset": subset_of(file)} | given)
         except csv.Error as error:

@@ -1,4 +1,4 @@
-"""Arrays of arrays or lists as `numpy.save` pickles them, read by a machine that knows these, numbers and strings alone.
+"""Arrays of arrays or lists as `numpy.save` pickles them, read by a machine that knows no more than these.
 
 Python's own `pickle` imports and calls whatever a file names. This one calls nothing: three names are known, and each
 stands for a form in which numpy writes an array, a dtype or bytes; any other name, or any opcode that writing such an
@@ -70,7 +70,7 @@ def load_arrays(file: Path) -> list[NDArray[np.generic]]:
 
 
 def load_lists(file: Path) -> list[list[Any]]:
-    """The lists in a `.npy` file that holds a one-dimensional object array of them: of strings, numbers, or pairs of these.
+    """The lists in a `.npy` file that holds a one-dimensional object array of them.
 
     Raises:
         OSError: it is not there, or cannot be opened.

@@ -1,11 +1,11 @@
 """THUMOS's text: a folder of files `CLASS_SUBSET.txt` with lines `video start end`, as the challenge published it.
 
-The subset is the end of a file's name: `val` and `test`, as they are called there. `Ambiguous_SUBSET.txt` holds intervals
-of which nobody can say what they show. A list `detclasslist.txt` of `number class` says which classes there are; without
-it every class with a file is one. The files may lie in folders below, as validation and test do in the archives.
+The subset is the end of a file's name: `val` and `test`, as they are called there. `Ambiguous_SUBSET.txt` holds
+intervals of which nobody can say what they show. A list `detclasslist.txt` of `number class` says which classes there
+are; without it every class with a file is one. The files may lie in folders below, as in the archives.
 
-`CliffDiving` is a kind of `Diving`, and the official text has each of its instances in both files. Both are kept, as all
-published evaluations and weakly supervised methods do: such a video has both labels, and each is ground truth by itself.
+`CliffDiving` is a kind of `Diving`, and the official text has each of its instances in both files. Both are kept, as
+the published evaluations and weakly supervised methods do: such a video has both labels, and each is ground truth.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ class ThumosText:
             for number, line in enumerate(_text(file).splitlines(), start=1):
                 fields = line.split()
                 if len(fields) not in (0, 3):
-                    raise ValueError(f"{file}: line {number}: {line.strip()!r} does not have the form 'video start end'")
+                    raise ValueError(
+                        f"{file}: line {number}: {line.strip()!r} does not have the form 'video start end'"
+                    )
                 if fields:
                     name, start, end = fields
                     one = _Line(f"{file.name}, line {number}", label, subset_of(file), start, end)

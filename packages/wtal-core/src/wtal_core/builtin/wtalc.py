@@ -1,9 +1,9 @@
 """W-TALC's sidecars: a folder of `.npy` files that hold, video by video, name, subset, duration, labels and segments.
 
-`labels.npy` and `segments.npy` are pickled lists, because videos have different numbers of instances; they are read only
-if `allow_pickle` says so, and by a machine that runs no code from a file. `labels_all.npy` has labels of whole videos: it
-counts only where `labels.npy` has none, because the two disagree on some of THUMOS14, which a note counts. The intervals of
-`Ambiguous_test.txt` are read too, as W-TALC's evaluation does.
+`labels.npy` and `segments.npy` are pickled lists, because videos have different numbers of instances; they are read
+only if `allow_pickle` says so, and by a machine that runs no code from a file. `labels_all.npy` has labels of whole
+videos: it counts only where `labels.npy` has none, because the two disagree on some of THUMOS14, which a note counts.
+The intervals of `Ambiguous_test.txt` are read too, as W-TALC's evaluation does.
 
 `extracted_fps.npy` of the public folder is 10, which is the rate of its UntrimmedNet features; the I3D features beside
 it have 25 (`factor` in W-TALC's `detectionMAP.py`).
@@ -26,7 +26,7 @@ VIDEO_NAMES = "videoname.npy"
 
 
 class WTalc:
-    """W-TALC's sidecars: a folder with videoname.npy, subset.npy, labels.npy, and perhaps segments.npy and duration.npy.
+    """W-TALC's sidecars: a folder with videoname.npy, subset.npy, labels.npy and, perhaps, segments.npy.
 
     Args:
         path: the folder.
@@ -47,7 +47,9 @@ class WTalc:
         self._rows: dict[str, int] = {}
         for row, name in enumerate(names):
             if self._rows.setdefault(name, row) != row:
-                raise ValueError(f"{path / VIDEO_NAMES}: video {name!r} comes twice, in rows {self._rows[name]} and {row}")
+                raise ValueError(
+                    f"{path / VIDEO_NAMES}: video {name!r} comes twice, in rows {self._rows[name]} and {row}"
+                )
         count = len(names)
         self._subsets = [_text(subset) for subset in self._column("subset.npy", count)]
         self._labels = self._column("labels.npy", count)
@@ -64,10 +66,7 @@ class WTalc:
         if not other:
             return ()
         which = f"video {other[0]!r} has" if len(other) == 1 else f"{len(other)} videos, such as {other[0]!r}, have"
-        return (
-            f"{which} other labels in labels_all.npy than in labels.npy, which "
-            "counts",
-        )
+        return (f"{which} other labels in labels_all.npy than in labels.npy, which counts",)
 
     def _disagree(self, row: int) -> bool:
         own, whole = set(map(_text, self._labels[row])), set(map(_text, self._whole[row]))
@@ -122,7 +121,9 @@ class WTalc:
             raise OSError(f"{file}: cannot read annotations: {error.strerror or one_line(error)}") from error
         except Exception as error:  # numpy's parsers, on whatever bytes
             if "Object arrays" not in str(error):
-                told = "no array of numpy's" if "pickled" in str(error) else one_line(error)  # numpy's guess at any bytes
+                told = (
+                    "no array of numpy's" if "pickled" in str(error) else one_line(error)
+                )  # numpy's guess at any bytes
                 raise ValueError(f"{file}: not a readable .npy file: {told}") from None
             if not self._pickles:
                 raise ValueError(
@@ -140,16 +141,22 @@ class WTalc:
             for number, line in enumerate(read_text(file).splitlines(), start=1):
                 fields = line.split()
                 if len(fields) not in (0, 3):
-                    raise ValueError(f"{file}: line {number}: {line.strip()!r} does not have the form 'video start end'")
+                    raise ValueError(
+                        f"{file}: line {number}: {line.strip()!r} does not have the form 'video start end'"
+                    )
                 if fields:
                     found.setdefault(fields[0], []).append((fields[1], fields[2], f"{file.name}, line {number}"))
         return found
 
 
 def _segment(given: Any) -> tuple[float, float]:
-    if not isinstance(given, list | tuple) or len(given) != 2 or not all(isinstance(one, str | int | float) for one in given):
+    if (
+        not isinstance(given, list | tuple)
+        or len(given) != 2
+        or not all(isinstance(one, str | int | float) for one in given)
+    ):
         raise ValueError("segments.npy must have [start, end] in seconds for each label")
-    return interval(*given, "segments.npy")
+    return interval(given[0], given[1], "segments.npy")
 
 
 def _text(given: Any) -> str:

@@ -44,7 +44,9 @@ class Dataset:
     store: Store
     feature_dims: Mapping[str, int]  # of each stream that has a model
     notes: tuple[str, ...] = ()  # how the annotations were read, and what is odd in them
-    rates: Mapping[str, float] = field(default_factory=dict)  # annotated frames per second, of the videos that have them
+    rates: Mapping[str, float] = field(
+        default_factory=dict
+    )  # annotated frames per second, of the videos that have them
     found: str = ""  # what the features look like, in a line
 
     @property

@@ -42,8 +42,8 @@ def fitting_grid(found: Sequence[Length], grid: config.Grid) -> str | None:
         return None
     if len(set(snippets.tolist())) == 1 and len({round(one.duration) for one in found}) > 1:
         return (
-            f"T is {snippets[0]} in all {len(found)} videos, whatever their duration, as where features are resampled: set "
-            'data.grid = "duration"'
+            f"T is {snippets[0]} in all {len(found)} videos, whatever their duration, as where features are resampled: "
+            'set data.grid = "duration"'
         )
     tried = ((candidate, *_fits(candidate, snippets, durations, annotated)) for candidate in _candidates(found))
     best, fits, _ = max(tried, key=lambda one: (one[1].sum(), one[2].sum()))  # of equals the first

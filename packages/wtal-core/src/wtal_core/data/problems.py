@@ -102,7 +102,11 @@ def examine_features(
             DataError(f"video {video.name!r}, stream {stream!r} of {data.features}: {problem}")
             for video in videos
             if video.name in lengths[stream]
-            if (problem := misfit(grid_of(data, video.name), lengths[stream][video.name], video.duration, rates.get(video.name)))
+            if (
+                problem := misfit(
+                    grid_of(data, video.name), lengths[stream][video.name], video.duration, rates.get(video.name)
+                )
+            )
         ]
         problems += abridged(misfits, f"videos of stream {stream!r} with a T that does not fit")
         if misfits and (told := fitting_grid(_lengths(data, videos, lengths[stream], rates), data.grid)):

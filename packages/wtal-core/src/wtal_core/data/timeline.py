@@ -30,16 +30,15 @@ def settled(grid: config.Grid, frames_per_second: float | None) -> Settled:
     Raises:
         ValueError: it does, and the annotations do not say.
     """
-    if isinstance(grid, str):
-        grid = config.GRIDS.get(grid, grid)
-    if not isinstance(grid, config.SnippetGrid) or grid.frames_per_second != "annotated":
-        return grid
+    named: Settled = config.GRIDS.get(grid, grid) if isinstance(grid, str) else grid
+    if not isinstance(named, config.SnippetGrid) or named.frames_per_second != "annotated":
+        return named
     if frames_per_second is None:
         raise ValueError(
             "data.grid wants the annotated frames per second, and the annotations have none for this video; give a "
             "number as data.grid.frames_per_second"
         )
-    return config.SnippetGrid(frames_per_second, grid.stride, grid.window, grid.offset)
+    return config.SnippetGrid(frames_per_second, named.stride, named.window, named.offset)
 
 
 def snippet_edges(
@@ -52,10 +51,10 @@ def snippet_edges(
     evenly. `frames_per_second` is what the annotations say of the video.
     """
     steps = np.arange(length + 1, dtype=np.float64)
-    grid = settled(grid, frames_per_second)
-    if isinstance(grid, config.SnippetGrid):
-        first = grid.offset + ((grid.window or grid.stride) - grid.stride) / 2
-        return (first + steps * grid.stride) / _rate(grid)
+    frames = settled(grid, frames_per_second)
+    if isinstance(frames, config.SnippetGrid):
+        first = frames.offset + ((frames.window or frames.stride) - frames.stride) / 2
+        return (first + steps * frames.stride) / _rate(frames)
     if duration is None:
         raise ValueError("the grid is 'duration', but the video has none")
     return steps * (duration / max(length, 1))
@@ -68,19 +67,19 @@ def misfit(
     if length == 0:
         return "no snippets (T = 0)"
     try:
-        grid = settled(grid, frames_per_second)
+        frames = settled(grid, frames_per_second)
     except ValueError as error:
         return str(error)
-    if not isinstance(grid, config.SnippetGrid):
+    if not isinstance(frames, config.SnippetGrid):
         return "data.grid is 'duration', but the annotation has no duration" if duration is None else None
     if duration is None:
         return None
-    expected = expected_length(grid, duration * _rate(grid))
+    expected = expected_length(frames, duration * _rate(frames))
     if abs(length - expected) <= TOLERANCE:
         return None
     return (
-        f"T = {length} snippets, but {duration:g} s at {grid.frames_per_second:g} frames per second and stride "
-        f"{grid.stride} make {expected:.1f}; correct data.grid, the duration or the features"
+        f"T = {length} snippets, but {duration:g} s at {frames.frames_per_second:g} frames per second and stride "
+        f"{frames.stride} make {expected:.1f}; correct data.grid, the duration or the features"
     )
 
 

@@ -99,7 +99,7 @@ def unknown_grids(names: Collection[str], videos: Collection[str], path: Path) -
 
 
 def frame_rates(annotations: Bound, names: Collection[str]) -> dict[str, float]:
-    """The annotated frames per second of the videos of these names, as far as they are known, by name in normal form."""
+    """The annotated frames per second of the videos of these names in normal form, as far as they are known."""
     rates = {}
     for given in annotations.names():
         if (name := normal(given)) in names:
@@ -122,8 +122,8 @@ def remarks(videos: Collection[Video], path: Path) -> list[str]:
     late = [name for name, count in beyond.items() if count]
     if len(timed) > 1 and len(late) > len(timed) / 2:
         raise DataError(
-            f"{path}: in {len(late)} of {len(timed)} videos, such as {late[0]!r}, segments start after the video's end; "
-            "segments and durations must both be seconds, so look whether one of them is frames or fractions"
+            f"{path}: in {len(late)} of {len(timed)} videos, such as {late[0]!r}, segments start after the video's "
+            "end; segments and durations must both be seconds, so look whether one of them is frames or fractions"
         )
     said = (
         _remark(beyond, "start after the end of their video, so nothing can match them"),

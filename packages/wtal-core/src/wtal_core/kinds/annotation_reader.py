@@ -22,8 +22,9 @@ class AnnotationReader(Protocol):
     """The annotations under a path; built as `cls(path=..., **options)`.
 
     It may also have `subset(name)`, the subset of a video as `video` says it, by which videos of subsets that nobody
-    wants stay unread, and `frames_per_second(name)`, which a grid may ask for (None where the file does not say). What is missing raises an `OSError`, what has the wrong form a `ValueError`; when it is built,
-    both give the path of the file.
+    wants stay unread, and `frames_per_second(name)`, which a grid may ask for (None where the file does not say). What
+    is missing raises an `OSError`, what has the wrong form a `ValueError`; when it is built, both give the path of the
+    file.
     """
 
     def names(self) -> Iterable[str]:
