@@ -1,6 +1,7 @@
 """Annotations in the layouts of the field: what `auto` finds and reads, and what is said of a near miss."""
 
 import json
+import os
 import pickle
 
 import numpy as np
@@ -95,7 +96,8 @@ def test_sound_events_in_a_file_for_each_subset(write):
     write("sounds/my_validation.tsv", header, "w\t0\t1\tjump")
     assert {name: video.subset for name, video in read(path).items()} == {"w": "validation", "v": "training"}
     assert opened(path).notes == (
-        "annotations 'sounds' are a table, 'filename' as video, 'event_label' as label, 'onset' as start, 'offset' as end, "
+        "annotations 'sounds' are a table, 'filename' as video, 'event_label' as label, 'onset' as start, "
+        "'offset' as end, "
         "its subset by the file's name, read by 'table'; videos: 1 in 'training', 1 in 'validation'",
     )
 
@@ -182,7 +184,8 @@ def test_malformed_thumos_text(write):
     path = write("th/Diving_test.txt", "v 1 2", "w 3 1").parent
     write("th/Jump_val.txt", "v 1 2")
     assert refusal(path).splitlines() == [
-        f"{path}: video 'v': it is in subset 'test' (Diving_test.txt, line 1) and in 'val' (Jump_val.txt, line 1); keep one",
+        f"{path}: video 'v': it is in subset 'test' (Diving_test.txt, line 1) and in 'val' (Jump_val.txt, line "
+        "1); keep one",
         f"{path}: video 'w': Diving_test.txt, line 2: the interval must have 0 <= start <= end, got [3, 1]",
     ]
     write("th/Diving_test.txt", "v 1 2", "v 1 2 3")
@@ -254,7 +257,7 @@ def test_a_hostile_sidecar_runs_nothing(sidecars, tmp_path, monkeypatch):
 def test_a_list_that_repeats_itself_is_no_bomb(tmp_path):
     shared = ["x"] * 100_000
     np.save(tmp_path / "l.npy", lists(*[shared] * 1000), allow_pickle=True)
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - it is held below
         load_lists(tmp_path / "l.npy")
     assert str(error.value) == f"{tmp_path}/l.npy: not a readable array of lists: it repeats lists without end"
 
@@ -296,7 +299,8 @@ def test_malformed_sidecars(sidecars, file, array, said):
 # What auto says of what it cannot read
 
 TRIED = (
-    "no annotations that a reader knows; tried activitynet (a file of JSON), table (a .csv or .tsv file with a header, or "
+    "no annotations that a reader knows; tried activitynet (a file of JSON), table (a .csv or .tsv file with a "
+    "header, or "
     "a folder of them), thumos14 (a folder of CLASS_SUBSET.txt) and wtalc (a folder with videoname.npy)"
 )
 
@@ -315,10 +319,19 @@ def test_near_misses_of_folders(write, tmp_path):
     )
 
 
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.json")
+    assert refusal(tmp_path / "a.json") == (
+        f"{tmp_path}/a.json: neither a file nor a folder, {TRIED}; give the annotations' file or folder as "
+        "data.annotations"
+    )
+
+
 def test_near_misses_of_files(write, sidecars):
     path = write("Diving_test.txt", "v 1 2")
     assert refusal(path) == (
-        f"{path}: lines 'video start end', {TRIED}; for THUMOS's text, give the folder {path.parent} as data.annotations"
+        f"{path}: lines 'video start end', {TRIED}; for THUMOS's text, give the folder {path.parent} as "
+        "data.annotations"
     )
     path = write("split_test.txt", "v", "w")
     assert (
@@ -326,12 +339,14 @@ def test_near_misses_of_files(write, sidecars):
     )
     path = write("a.txt", "v jump 1 2")
     assert refusal(path) == (
-        f"{path}: text that begins 'v jump 1 2', {TRIED}; put a header over it, such as video,label,start,end, and save "
+        f"{path}: text that begins 'v jump 1 2', {TRIED}; put a header over it, such as video,label,start,end, "
+        "and save "
         "it as a .csv file"
     )
     path = sidecars / "videoname.npy"
     assert refusal(path) == (
-        f"{path}: an array of numpy, {TRIED}; for the sidecars around it, give their folder {sidecars} as data.annotations"
+        f"{path}: an array of numpy, {TRIED}; for the sidecars around it, give their folder {sidecars} as "
+        "data.annotations"
     )
     path = sidecars.with_name("none.json")
     assert refusal(path) == f"{path}: cannot read annotations: No such file or directory"
@@ -344,7 +359,8 @@ def test_near_misses_of_files(write, sidecars):
         ({"v": {"subset": "test"}}, 'it looks like the videos alone; write {"database": ...} around them'),
         (
             [{"filename": "v", "start_seconds": 1}],
-            "it looks like a list of instances with the keys 'filename', 'start_seconds'; save it as a table, a .csv file",
+            "it looks like a list of instances with the keys 'filename', 'start_seconds'; save it as a table, a "
+            ".csv file",
         ),
         ([], "is this an annotation file in ActivityNet's format?"),
     ],
@@ -363,7 +379,8 @@ def test_the_wrong_reader_is_told_which_one_fits(write, tmp_path, sidecars):
     text = write("a.json", json.dumps({"database": {}}))
     assert refusal(text, "table").endswith("; it looks like JSON: set data.annotation_reader = 'activitynet'")
     assert refusal(text, "thumos14") == (
-        f"{text}: no such folder of THUMOS's text files, CLASS_SUBSET.txt; it looks like JSON: set data.annotation_reader = "
+        f"{text}: no such folder of THUMOS's text files, CLASS_SUBSET.txt; it looks like JSON: set "
+        "data.annotation_reader = "
         "'activitynet'"
     )
     assert refusal(sidecars, "table").endswith(
@@ -397,7 +414,8 @@ def test_times_in_other_units_are_refused(tmp_path):
     with pytest.raises(DataError) as error:
         remarks(videos, tmp_path)
     assert str(error.value) == (
-        f"{tmp_path}: in 2 of 3 videos, such as 'v', segments start after the video's end; segments and durations must both "
+        f"{tmp_path}: in 2 of 3 videos, such as 'v', segments start after the video's end; segments and "
+        "durations must both "
         "be seconds, so look whether one of them is frames or fractions"
     )
 
@@ -454,7 +472,8 @@ def test_the_public_sidecars_agree_with_the_official_text():
         name: sorted(one.instances) for name, one in text.items() if name in tests
     }
     assert remarks(list(sidecars.values()), path) == [
-        "30 segments of 5 videos, such as 'video_validation_0000364' start after the end of their video, so nothing can "
+        "30 segments of 5 videos, such as 'video_validation_0000364' start after the end of their video, so "
+        "nothing can "
         "match them; kept"
     ]
     cliff = [one for video in text.values() for one in video.instances if one.label == "CliffDiving"]

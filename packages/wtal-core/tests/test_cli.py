@@ -118,7 +118,10 @@ FOUND = (
     "rgb and flow: .npy files, float32, (T, D) by default, all being alike (transposed = true turns them), D = 4, 9 of "
     "9 videos, names equal"
 )
-NOTE = "note: annotations 'annotations.json' are ActivityNet's JSON, read by 'activitynet'; videos: 6 in 'training', 3 in 'validation'"
+NOTE = (
+    "note: annotations 'annotations.json' are ActivityNet's JSON, read by 'activitynet'; videos: 6 in 'training', 3 in "
+    "'validation'"
+)
 
 
 def test_run_is_quiet_and_prints_a_table(wtal, tiny, tmp_path):

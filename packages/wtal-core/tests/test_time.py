@@ -45,11 +45,12 @@ def test_actionformers_snippets_stand_at_its_window_centres():
 
 def test_an_annotated_rate_must_be_there():
     said = (
-        "data.grid wants the annotated frames per second, and the annotations have none for this video; give a number as "
+        "data.grid wants the annotated frames per second, and the annotations have none for this video; give a "
+        "number as "
         "data.grid.frames_per_second"
     )
     assert misfit("i3d-stride-4", 10, None) == misfit("i3d-stride-4", 10, 3.0) == said
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - it is held below
         snippet_edges("i3d-stride-4", 10, None)
     assert str(error.value) == said
 
@@ -89,7 +90,8 @@ def test_a_grid_that_fits_is_told():
         'T is 1.5625 snippets a second in all 4 videos: set data.grid = "i3d-25fps-16"'
     )
     assert told(lambda d: int((d * 30 - 16) / 4) + 1) == (
-        "T is 7.5 snippets a second in all 4 videos: set data.grid = { frames_per_second = 30, stride = 4, window = 16 }"
+        "T is 7.5 snippets a second in all 4 videos: set data.grid = { frames_per_second = 30, stride = 4, "
+        "window = 16 }"
     )
     assert told(lambda d: round(d * 7.3)) == (
         "T is 7.3 snippets a second in all 4 videos: set data.grid = { frames_per_second = 116.8, stride = 16 }"
@@ -99,7 +101,8 @@ def test_a_grid_that_fits_is_told():
 def test_a_grid_of_annotated_rates_is_told():
     rates = (25.0, 30.0, 24.0, 29.97)
     found = [
-        Length(one.video, int((one.duration * r - 16) / 4) + 1, one.duration, r) for one, r in zip(lengths(int), rates)
+        Length(one.video, int((one.duration * r - 16) / 4) + 1, one.duration, r)
+        for one, r in zip(lengths(int), rates, strict=True)
     ]
     assert fitting_grid(found, "i3d-25fps-16") == (
         'T is the annotated frames a second by 4 in all 4 videos: set data.grid = "i3d-stride-4"'
@@ -124,7 +127,8 @@ def test_a_grid_for_most_videos_names_one_of_the_others():
 def test_lengths_that_no_grid_has():
     found = [Length("v", 100, 10.0, None), Length("w", 100, 100.5, None), Length("x", 7, 55.0, None)]
     assert fitting_grid(found, "i3d-25fps-16") == (
-        "no one grid fits: T a second goes from 0.1273 ('x') to 10 ('v'); features of all of each video, evenly spaced, want "
+        "no one grid fits: T a second goes from 0.1273 ('x') to 10 ('v'); features of all of each video, evenly "
+        "spaced, want "
         'data.grid = "duration"'
     )
 

@@ -144,6 +144,8 @@ _MAGIC = {
 
 
 def _file(path: Path) -> Look:
+    if not path.is_file():  # to open a pipe would wait for ever
+        return Look(None, "neither a file nor a folder", "give the annotations' file or folder as data.annotations")
     with path.open("rb") as opened:
         first = opened.read(8)
     for magic, seen in _MAGIC.items():
