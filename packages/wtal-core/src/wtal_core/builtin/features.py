@@ -496,6 +496,10 @@ class Hdf5File(Tree):
     def _where(self, place: Parts) -> str:
         return f"{self.path}: dataset '/{'/'.join(place)}'"
 
+    def verify(self, name: str, stream: str) -> None:
+        """Hold an array against its digest, if it has one; raises as `read`."""
+        self._open(self._place(name, stream)).verify()
+
     def _open(self, place: Parts) -> Hdf5Array:
         dataset = self._dataset("/".join(place))
         where = self._where(place)
