@@ -1,5 +1,6 @@
 """The feature reader `auto`: each layout is found, and each near miss says what it looks like and what to set."""
 
+import shutil
 from pathlib import Path
 
 import h5py
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from wtal_core.builtin.auto_features import auto
 from wtal_core.data.names import meet
 
+from .conftest import SHARED
 from .test_features import FEATURES, joint, raised, write_csv, write_hdf5, write_npy, write_npz
 
 OF_TWO = {(video, stream): FEATURES[:rows] for video, rows in (("v1", 4), ("v2", 3)) for stream in ("rgb", "flow")}
@@ -65,6 +67,36 @@ def test_flat_hdf5_is_one_stream(tmp_path):
         f"{tmp_path}/f: 2 datasets of HDF5 without streams, such as 'v1' with D = 3; set data.streams = ['features'] "
         "to take them whole, or split them by data.reader = { name = 'hdf5', streams = { rgb = [0, 1], flow = "
         "[1, 3] } }"
+    )
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path):
+    write_npy(tmp_path / "elsewhere", OF_TWO)
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "rgb").symlink_to(tmp_path / "elsewhere" / "rgb")
+    (tmp_path / "elsewhere" / "rgb" / "up").symlink_to(tmp_path / "f")
+    (tmp_path / "elsewhere" / "rgb" / "._v1.npy").write_bytes(b"of macOS")
+    assert auto(tmp_path / "f").names("rgb") == ["v1", "v2"]
+
+
+SIDECARS = SHARED / "data/formats/wtalc/Thumos14reduced-Annotations"
+
+
+@pytest.mark.skipif(not SIDECARS.exists(), reason="needs ../shared")
+def test_the_published_index_of_wtalc(tmp_path):
+    file = joint(tmp_path, [FEATURES] * 412)
+    shutil.copy(SIDECARS / "videoname.npy", tmp_path / "Set-Annotations" / "videoname.npy")
+    store = auto(tmp_path, {"rgb": [0, 2], "flow": [2, 3]}, allow_pickle=True)
+    assert len(store.names("rgb")) == 412
+    assert store.names("flow")[0] == "video_test_0000004"
+    assert store.path == file
+
+
+def test_one_array_alone_is_no_data_set(tmp_path):
+    np.save(tmp_path / "v.npy", FEATURES)
+    assert raised(ValueError, auto, tmp_path / "v.npy") == (
+        f"{tmp_path}/v.npy: a file with an array (4, 3) of float32, but one with all videos has shape (N, T, D); for a "
+        "folder of files set data.features to the folder"
     )
 
 

@@ -6,6 +6,7 @@ An array (1, T, D) is taken for (T, D).
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import os
@@ -22,6 +23,14 @@ from numpy.typing import NDArray
 
 from wtal_core.contracts import IntArray
 from wtal_core.errors import one_line
+
+#: The attribute of a dataset that holds its digest, where `wtal convert` wrote it.
+DIGEST = "sha256"
+
+
+def digest(array: NDArray[np.generic]) -> str:
+    """SHA-256 of an array's bytes, row by row, as stored."""
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
 class StoredArray(Protocol):
@@ -265,6 +274,17 @@ class Hdf5Array:
         except OSError as error:
             name = self.file.filename
             raise ValueError(f"{name}: cannot read dataset '/{self.place}': {one_line(error)}") from error
+
+    def verify(self) -> None:
+        """Hold the array against its digest, if it has one.
+
+        Raises:
+            ValueError: it is another.
+        """
+        expected = self.file[self.place].attrs.get(DIGEST)
+        if expected is not None and expected != digest(self.file[self.place][()]):
+            where = f"{self.file.filename}: dataset '/{self.place}'"
+            raise ValueError(f"{where}: its content is not what was written, by its {DIGEST}; convert it again")
 
 
 @dataclass(frozen=True)

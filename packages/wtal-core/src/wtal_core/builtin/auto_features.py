@@ -64,7 +64,7 @@ def _of_folder(path: Path) -> type[Tree]:
     Raises:
         ValueError: none reads them, or several do.
     """
-    files = [file for file in files_below(path) if not file.name.startswith(".")]
+    files = list(files_below(path))
     counts = Counter(file.suffix for file in files)
     readers = [suffix for suffix in _FOLDERS if suffix in counts]
     if len(readers) == 1:

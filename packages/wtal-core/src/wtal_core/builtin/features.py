@@ -285,19 +285,30 @@ class _Folder(Tree):
         return self.path.joinpath(*place[:-1], place[-1] + self.suffix)
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """All files in a folder and below, in the order of their names.
+def files_below(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    """All files in a folder and below, but hidden ones. Links are followed, but not into the folders that lead there.
 
     Raises:
         OSError: a folder cannot be opened.
     """
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise unopened(folder, error) from error
+    above = (*above, os.path.realpath(folder))
+    folders = [entry.name for entry in entries if _is_folder(entry)]
+    files = sorted({entry.name for entry in entries} - set(folders))
+    yield from (folder / name for name in files if not name.startswith("._"))
+    for name in folders:
+        if not name.startswith(".") and os.path.realpath(folder / name) not in above:
+            yield from files_below(folder / name, above)
 
-    def fail(error: OSError) -> None:
-        raise unopened(Path(error.filename), error) from error
 
-    for below, folders, files in os.walk(folder, onerror=fail):
-        folders.sort()
-        yield from (Path(below, file) for file in sorted(files))
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle, told of where it is read
+        return False
 
 
 class NpyFolder(_Folder):
@@ -495,6 +506,10 @@ class Hdf5File(Tree):
 
     def _where(self, place: Parts) -> str:
         return f"{self.path}: dataset '/{'/'.join(place)}'"
+
+    def verify(self, name: str, stream: str) -> None:
+        """Hold an array against its digest, if it has one; raises as `read`."""
+        self._open(self._place(name, stream)).verify()
 
     def _open(self, place: Parts) -> Hdf5Array:
         dataset = self._dataset("/".join(place))

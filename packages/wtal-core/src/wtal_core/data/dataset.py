@@ -241,6 +241,20 @@ class Survey(NamedTuple):
 _SURVEYS: WeakKeyDictionary[Dataset, Survey] = WeakKeyDictionary()
 
 
+def checksum_problems(dataset: Dataset) -> list[WtalError]:
+    """The arrays that are not what the checksums in their layout say, where there are any."""
+    problems = []
+    for video in distinct(dataset.training, dataset.test):
+        for part in itertools.chain(*map(_parts, dataset.streams)):
+            try:
+                dataset.store.verify(video.name, part)
+            except FileNotFoundError:  # told of where it is opened
+                continue
+            except (OSError, ValueError) as error:
+                problems.append(DataError(f"video {video.name!r}, stream {part!r}: {one_line(error)}"))
+    return list(abridged(problems, "videos and streams that are not what was written"))
+
+
 def survey(dataset: Dataset, report: Callable[[str], None] = lambda _: None) -> Survey:
     """Read every array once: what is wrong with its values, and mean and deviation of the training subset's.
 

@@ -89,14 +89,7 @@ def examine_features(
         dims[stream] = int(values[counts.argmax()]) if len(values) else 0
         if widths and not dims[stream]:
             problems.append(DataError(f"stream {stream!r} of {data.features}: D = 0, so there are no features"))
-        others = [
-            DataError(
-                f"video {name!r}, stream {stream!r} of {data.features}: D = {width} features, but most videos have "
-                f"{dims[stream]}; extract it again or list it in data.exclude"
-            )
-            for name, width in widths.items()
-            if width != dims[stream]
-        ]
+        others = _other_widths(data, stream, widths, dims[stream])
         problems += abridged(others, f"videos of stream {stream!r} with another D")
         misfits = [
             DataError(f"video {video.name!r}, stream {stream!r} of {data.features}: {problem}")
@@ -113,6 +106,15 @@ def examine_features(
             problems.append(DataError(f"stream {stream!r} of {data.features}: {told}"))
     problems += abridged(_disagreements(lengths, videos), "videos whose streams differ by more than one snippet")
     return dims, found_line(store, dims, meetings, len(videos)), problems
+
+
+def _other_widths(data: config.Data, stream: str, widths: Mapping[str, int], usual: int) -> Iterator[WtalError]:
+    for name, width in widths.items():
+        if width != usual:
+            yield DataError(
+                f"video {name!r}, stream {stream!r} of {data.features}: D = {width} features, but most videos have "
+                f"{usual}; extract it again or list it in data.exclude"
+            )
 
 
 def _several(data: config.Data, stream: str, meeting: Meeting) -> Iterator[WtalError]:

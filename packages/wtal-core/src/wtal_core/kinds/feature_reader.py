@@ -25,7 +25,8 @@ from wtal_core.testing.trial import Trial, clause
 class FeatureStore(Protocol):
     """Snippet features of a data set, read lazily.
 
-    It may also have `layout(stream)`: in a few words, what was found of a stream and how it is read.
+    It may also have `layout(stream)`: in a few words, what was found of a stream and how it is read; and
+    `verify(name, stream)`, which raises a `ValueError` if an array is not what a checksum of the layout says.
     """
 
     def names(self, stream: str) -> Sequence[str]:
@@ -95,6 +96,13 @@ class Bound(binding.Bound):
         ask = getattr(self.made, "layout", None)
         with blaming(self.component, self.refusals, f"fails on stream {stream!r}"):
             return f"reader {self.component.name!r}" if ask is None else one_line(ask(stream))
+
+    def verify(self, name: str, stream: str) -> None:
+        """Hold an array against the checksum of its layout, if it has one."""
+        ask = getattr(self.made, "verify", None)
+        if ask is not None:
+            with blaming(self.component, self.refusals, f"fails on video {name!r}, stream {stream!r}"):
+                ask(self._spelling(name, stream), stream)
 
     def meet(self, stream: str, met: Mapping[str, str]) -> None:
         """Take the names of videos for those of their features, all in normal form."""
