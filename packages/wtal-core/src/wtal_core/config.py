@@ -50,7 +50,7 @@ class SnippetGrid(Table, frozen=True):
     stride: PositiveInt  #: frames from one snippet's start to the next one's
     window: PositiveInt | None = None  #: frames that a snippet covers; the stride, if not given
     #: frame at which the first window starts; below 0 where the video was padded, by as much at its end
-    offset: Annotated[float, Meta(ge=-(2**31), le=2**31 - 1)] = 0.0
+    offset: Annotated[float, Meta(ge=-1e9, le=1e9)] = 0.0
 
 
 #: The grids of public features by name; docs/data.md says in seconds what each is, and where it is from.
