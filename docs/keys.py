@@ -37,7 +37,8 @@ def sections(table: type[msgspec.Struct], path: str) -> Iterator[str]:
     for field in msgspec.structs.fields(table):
         key = f"{path}.{field.name}" if path else field.name
         tables = [one for one in members(field.type) if isinstance(one, type) and issubclass(one, msgspec.Struct)]
-        inner += [(one, f"{key}[i]" if get_origin(field.type) is list else key) for one in tables]
+        within = {list: f"{key}[i]", dict: f"{key}.NAME"}.get(get_origin(field.type), key)
+        inner += [(one, within) for one in tables]
         meaning = " ".join(comments.get((table.__name__, field.name), ())).strip()
         cells = [f"`{key}`", written(field.type, key), default(field), meaning or "see its section"]
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

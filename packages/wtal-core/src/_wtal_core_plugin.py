@@ -7,12 +7,24 @@ from wtal_core import hookimpl
 
 @hookimpl
 def wtal_annotation_readers() -> Mapping[str, str]:
-    return {"activitynet": "wtal_core.builtin.activitynet:ActivityNet"}
+    return {
+        "activitynet": "wtal_core.builtin.activitynet:ActivityNet",
+        "auto": "wtal_core.builtin.annotation_layouts:Auto",
+        "table": "wtal_core.builtin.annotation_table:Table",
+        "thumos14": "wtal_core.builtin.thumos_text:ThumosText",
+        "wtalc": "wtal_core.builtin.wtalc:WTalc",
+    }
 
 
 @hookimpl
 def wtal_feature_readers() -> Mapping[str, str]:
-    return {"hdf5": "wtal_core.builtin.features:Hdf5File", "npy": "wtal_core.builtin.features:NpyFolder"}
+    return {
+        "auto": "wtal_core.builtin.auto_features:auto",
+        "csv": "wtal_core.builtin.features:CsvFolder",
+        "hdf5": "wtal_core.builtin.features:Hdf5File",
+        "npy": "wtal_core.builtin.features:npy",
+        "npz": "wtal_core.builtin.features:npz",
+    }
 
 
 @hookimpl

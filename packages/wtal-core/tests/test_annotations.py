@@ -62,6 +62,14 @@ def test_a_video_with_all_its_keys(write):
             Video("v", "t", None, (Instance("a", (3.0, 3.0)),)),
         ),
         (
+            {"subset": "t", "duration": 3, "annotations": [{"label": "a", "segment": [3.5, 5]}]},
+            Video("v", "t", 3.0, (Instance("a", (3.5, 5.0)),)),
+        ),
+        (
+            {"subset": "t", "fps": "25", "annotations": [{"label": "a", "segment(frames)": [50, 75], "label_id": 3}]},
+            Video("v", "t", None, (Instance("a", (2.0, 3.0)),)),
+        ),
+        (
             {"subset": "t", "duration": 3, "annotations": [{"label": "a", "segment": [3, 5]}]},
             Video("v", "t", 3.0, (Instance("a", (3.0, 5.0)),)),
         ),
@@ -98,7 +106,15 @@ MALFORMED = [
     (segment([1, "inf"]), "key 'annotations[1].segment' must be finite, got 'inf'"),
     (segment([2, 1]), "key 'annotations[1].segment' must have 0 <= start <= end, got [2, 1]"),
     (segment([-1, 1]), "key 'annotations[1].segment' must have 0 <= start <= end, got [-1, 1]"),
-    (segment([10.5, 12]), "key 'annotations[1].segment' starts at 10.5 s, after the video's end at 10 s"),
+    (entry(fps=0), "key 'fps' must be positive, got 0"),
+    (
+        entry(annotations=[{"label": "a", "segment(frames)": [1, 2]}]),
+        "key 'annotations[0]' has 'segment(frames)' without 'segment', and the video no 'fps' to make it seconds",
+    ),
+    (
+        entry(fps=25, annotations=[{"label": "a", "segment(frames)": [1]}]),
+        "key 'annotations[0].segment(frames)' must be [start, end] in frames, got [1]",
+    ),
 ]
 
 

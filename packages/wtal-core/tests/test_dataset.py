@@ -457,21 +457,49 @@ def test_two_files_of_one_name_are_an_error(problems, folder):
     assert said[0].endswith(" are the same name; rename or remove one")
 
 
-@pytest.mark.parametrize(
-    ("rename", "name", "difference"),
-    [
-        ("v_{}", "v_v0", "the prefix 'v_'"),
-        ("V{0[1]}", "V0", "upper and lower case"),
-        ("{}.mp4", "v0.mp4", "the suffix of a file"),
-        ("test/{}", "test/v0", "the folder before the name"),
-    ],
-)
-def test_what_nearly_meets_is_said_once(problems, folder, rename, name, difference):
+def rename_features(folder, rename):
     for stream in ("rgb", "flow"):
         for file in list((folder / "features" / stream).glob("*.npy")):
             renamed = file.parent / f"{rename.format(file.stem)}.npy"
             renamed.parent.mkdir(exist_ok=True)
             file.rename(renamed)
+
+
+@pytest.mark.parametrize(
+    ("rename", "difference"),
+    [
+        ("v_{}", "the prefix 'v_'"),
+        ("{}.mp4", "the suffix of a file"),
+        ("test/{}", "the folder before the name"),
+        ("test/v_{}", "the folder before the name and the prefix 'v_'"),
+    ],
+)
+def test_names_meet_but_for_folder_prefix_and_suffix(opened, folder, rename, difference):
+    expected = opened().read(opened().training[2], "rgb")
+    rename_features(folder, rename)
+    dataset = opened()
+    np.testing.assert_array_equal(dataset.read(dataset.training[2], "rgb"), expected)
+    np.testing.assert_array_equal(dataset.read(dataset.training[2], "rgb", np.array([4])), expected[[4]])
+    assert dataset.found.endswith(f"D = 4, 9 of 9 videos, names equal but for {difference}")
+
+
+def test_features_that_may_be_of_either_are_nobodys(problems, folder):
+    for stream in ("rgb", "flow"):
+        for subset in ("train", "test"):
+            (folder / "features" / stream / subset).mkdir()
+            np.save(folder / "features" / stream / subset / "v0.npy", np.ones((10, 4), np.float32))
+        (folder / "features" / stream / "v0.npy").unlink()
+    assert problems() == [
+        f"video 'v0', stream {stream!r} of {folder}/features: no features have this name, and 'test/v0' and 'train/v0' "
+        "are as near to it or to another video; rename or remove what is not meant, or set data.features to the folder "
+        "that is"
+        for stream in ("rgb", "flow")
+    ]
+
+
+@pytest.mark.parametrize(("rename", "name", "difference"), [("V{0[1]}", "V0", "upper and lower case")])
+def test_what_nearly_meets_is_said_once(problems, folder, rename, name, difference):
+    rename_features(folder, rename)
     assert problems() == [
         f"stream {stream!r} of {folder}/features: 9 videos have features under a name that is only nearly theirs, such "
         f"as 'v0' under {name!r}; names must be equal, and these differ in {difference}: rename the features, or the "
@@ -546,8 +574,8 @@ def test_another_width_than_most_videos_have(problems, folder):
 
 def test_a_misspelt_stream_is_said_once(problems, folder):
     assert problems("data.streams=['rgb','flo']") == [
-        f"stream 'flo': {folder}/features/flo: no such folder; this layout wants one folder per stream, with one .npy "
-        "file per video"
+        f"stream 'flo': {folder}/features: 18 .npy files, such as 'flow/v0', and 'flo' is no part of their paths; set "
+        "data.streams to those of 'flow', 'rgb' that are streams"
     ]
 
 

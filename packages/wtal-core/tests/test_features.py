@@ -1,4 +1,4 @@
-"""Feature readers: the same questions to both layouts, and each one's own ways to be wrong."""
+"""Feature readers: the same questions to all layouts, and each one's own ways to be wrong."""
 
 import errno
 import os
@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hypothesis_numpy
-from wtal_core.builtin.features import Hdf5File, NpyFolder
+from wtal_core.builtin.features import CsvFolder, Hdf5File, NpyFolder, NpzFolder, npy
+from wtal_core.builtin.pickled import load_arrays
 
 from .conftest import python
 
@@ -90,7 +91,7 @@ WHERE = {"npy": "{path}/rgb/v.npy", "hdf5": "{path}: dataset '/v/rgb'"}
     ("array", "said"),
     [
         (FEATURES[0], "expected features of shape (T, D), got shape (3,)"),
-        (FEATURES[None], "expected features of shape (T, D), got shape (1, 4, 3)"),
+        (np.stack([FEATURES] * 2), "expected features of shape (T, D), got shape (2, 4, 3)"),
         (np.float32(3), "expected features of shape (T, D), got shape ()"),
         (np.zeros((4, 3), bool), "expected numbers, got dtype bool"),
         (np.zeros((4, 3), complex), "expected numbers, got dtype complex128"),
@@ -179,7 +180,8 @@ def test_npy_says_which_folder_or_file_is_missing(tmp_path):
     assert raised(OSError, store.read, "w", "rgb") == f"{tmp_path}/rgb/w.npy: no such feature file"
     assert raised(OSError, store.shape, "v", "flow") == f"{tmp_path}/flow/v.npy: no such feature file"
     assert raised(OSError, store.names, "flow") == (
-        f"{tmp_path}/flow: no such folder; this layout wants one folder per stream, with one .npy file per video"
+        f"{tmp_path}: 1 .npy files, such as 'rgb/v', and 'flow' is no part of their paths; set data.streams to those "
+        "of 'rgb', 'v' that are streams"
     )
 
 
@@ -268,7 +270,7 @@ def test_npy_says_which_file_is_truncated(tmp_path, kept):
 def test_hdf5_reads_only_what_is_asked_for(tmp_path):
     path = write_hdf5(tmp_path / "f.h5", {("v", "rgb"): np.zeros((1000, 8))})
     store = Hdf5File(path)
-    assert isinstance(store._dataset("v", "rgb"), h5py.Dataset)
+    assert isinstance(store._dataset("v/rgb"), h5py.Dataset)
 
 
 def test_hdf5_says_which_file_or_dataset_is_missing(tmp_path):
@@ -277,7 +279,10 @@ def test_hdf5_says_which_file_or_dataset_is_missing(tmp_path):
     store = Hdf5File(write_hdf5(path, {("v", "rgb"): FEATURES}))
     assert raised(OSError, store.read, "w", "rgb") == f"{path}: no dataset '/w/rgb'"
     assert raised(OSError, store.shape, "v", "flow") == f"{path}: no dataset '/v/flow'"
-    assert store.names("flow") == []
+    assert raised(OSError, store.names, "flow") == (
+        f"{path}: 1 datasets of HDF5, such as 'v/rgb', and 'flow' is no part of their paths; set data.streams to those "
+        "of 'rgb', 'v' that are streams"
+    )
 
 
 def test_hdf5_ignores_groups_and_datasets_of_another_layout(tmp_path):
@@ -286,9 +291,10 @@ def test_hdf5_ignores_groups_and_datasets_of_another_layout(tmp_path):
         file["stray"] = FEATURES
         file["v/rgb/deeper"] = FEATURES
     store = Hdf5File(path)
-    assert store.names("rgb") == ["v"]
-    assert raised(OSError, store.read, "v", "rgb") == f"{path}: no dataset '/v/rgb'"
-    assert raised(OSError, store.read, "stray", "rgb") == f"{path}: no dataset '/stray/rgb'"
+    assert store.names("rgb") == ["v/deeper"]
+    for video in ("v", "stray"):
+        said = raised(OSError, store.read, video, "rgb")
+        assert said == f"{path}: none of its 1 datasets of HDF5 of stream 'rgb' is of this video"
 
 
 def test_hdf5_groups_may_lie_in_groups_and_links_lead_anywhere(tmp_path):
@@ -370,3 +376,250 @@ def test_hdf5_says_which_dataset_cannot_be_read(tmp_path):
     for rows in (None, np.array([1])):
         said = raised(ValueError, store.read, "v", "rgb", rows)
         assert said.startswith(f"{path}: cannot read dataset '/v/rgb': ")
+
+
+# What a tree means
+
+
+def write_npz(path, arrays):
+    path.mkdir()
+    for video in {video for video, _ in arrays}:
+        members = {stream: array for (name, stream), array in arrays.items() if name == video}
+        np.savez(path / f"{video}.npz", **members)
+    return path
+
+
+def write_csv(path, arrays):
+    for (video, stream), array in arrays.items():
+        (path / stream).mkdir(parents=True, exist_ok=True)
+        lines = [",".join(map(repr, row)) for row in array.tolist()]
+        (path / stream / f"{video}.csv").write_text("\n".join(["f0,f1,f2", *lines]) + "\n")
+    return path
+
+
+TREES = {**LAYOUTS, "npz": (write_npz, NpzFolder), "csv": (write_csv, CsvFolder)}
+
+
+@pytest.mark.parametrize("layout", TREES)
+def test_every_layout_gives_the_same(tmp_path, layout):
+    write, reader = TREES[layout]
+    store = reader(write(tmp_path / "f", {("v", "rgb"): FEATURES, ("v", "flow"): -FEATURES, ("w", "rgb"): FEATURES}))
+    assert (store.names("rgb"), store.names("flow")) == (["v", "w"], ["v"])
+    assert store.shape("v", "flow") == (4, 3)
+    np.testing.assert_array_equal(store.read("v", "flow"), -FEATURES)
+    np.testing.assert_array_equal(store.read("v", "flow", np.array([3, 0, 0])), -FEATURES[[3, 0, 0]])
+
+
+@pytest.mark.parametrize("order", ["{s}/{v}", "{v}/{s}", "train/{s}/{v}", "{s}/train/{v}", "train/{v}/{s}"])
+def test_a_part_of_the_path_is_the_stream_and_the_others_the_name(tmp_path, order):
+    for video in ("v1", "v2"):
+        for stream in ("rgb", "flow"):
+            file = tmp_path / f"{order.format(v=video, s=stream)}.npy"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.save(file, FEATURES)
+    names = NpyFolder(tmp_path).names("rgb")
+    assert [name.rpartition("/")[2] for name in names] == ["v1", "v2"]
+    assert names == NpyFolder(tmp_path).names("flow")
+
+
+def test_arrays_without_a_stream_are_taken_whole_or_split(tmp_path):
+    for name in ("v", "w"):
+        np.save(tmp_path / f"{name}.npy", FEATURES)
+    store = NpyFolder(tmp_path)
+    assert store.names("features") == ["v", "w"]
+    assert raised(OSError, store.names, "rgb") == (
+        f"{tmp_path}: 2 .npy files without streams, such as 'v' with D = 3; set data.streams = ['features'] to take "
+        "them whole, or split them by data.reader = { name = 'npy', streams = { rgb = [0, 1], flow = [1, 3] } }"
+    )
+    split = NpyFolder(tmp_path, {"rgb": [0, 1], "flow": [1, 3]})
+    assert (split.shape("v", "rgb"), split.shape("v", "flow")) == ((4, 1), (4, 2))
+    np.testing.assert_array_equal(split.read("w", "flow", np.array([2, 0])), FEATURES[[2, 0], 1:])
+    assert raised(OSError, split.names, "depth") == (
+        f"{tmp_path}: 2 .npy files, and the reader's setting `streams` gives columns to 'rgb', 'flow', but none to "
+        "'depth'"
+    )
+
+
+def test_columns_that_are_not_there(tmp_path):
+    np.save(tmp_path / "v.npy", FEATURES)
+    store = NpyFolder(tmp_path, {"rgb": [0, 4]})
+    said = raised(ValueError, store.shape, "v", "rgb")
+    assert said == f"{tmp_path}/v.npy: D = 3, but the setting streams.rgb ends at 4"
+    assert raised(ValueError, NpyFolder, tmp_path, {"rgb": [2, 1]}) == (
+        "streams.rgb = [2, 1]: expected the first column and the one after the last, such as [0, 1024]"
+    )
+
+
+def test_a_part_that_all_paths_share_names_no_video(tmp_path):
+    path = write_hdf5(tmp_path / "f.h5", {("v_a", "c3d_features"): FEATURES, ("v_b", "c3d_features"): FEATURES})
+    assert Hdf5File(path).names("features") == Hdf5File(path).names("c3d_features") == ["v_a", "v_b"]
+
+
+@pytest.mark.parametrize("layout", [NpyFolder, Hdf5File])
+def test_turned_and_led_by_an_axis_of_one(tmp_path, layout):
+    write = write_npy if layout is NpyFolder else write_hdf5
+    store = layout(write(tmp_path / "turned", {("v", "rgb"): FEATURES.T}), None, True)
+    assert store.shape("v", "rgb") == (4, 3)
+    np.testing.assert_array_equal(store.read("v", "rgb"), FEATURES)
+    np.testing.assert_array_equal(store.read("v", "rgb", np.array([3, 1])), FEATURES[[3, 1]])
+    led = layout(write(tmp_path / "led", {("v", "rgb"): FEATURES[None]}))
+    np.testing.assert_array_equal(led.read("v", "rgb"), FEATURES)
+    np.testing.assert_array_equal(led.read("v", "rgb", np.array([3, 1])), FEATURES[[3, 1]])
+
+
+def test_turned_columns_are_those_of_d(tmp_path):
+    np.save(tmp_path / "v.npy", FEATURES.T)
+    np.testing.assert_array_equal(NpyFolder(tmp_path, {"b": [1, 3]}, True).read("v", "b"), FEATURES[:, 1:])
+
+
+# CSV and zip archives
+
+
+@pytest.mark.parametrize("header", ["", "a,b,c\n", "0,1,2\n"])
+def test_csv_with_and_without_a_header(tmp_path, header):
+    (tmp_path / "v.csv").write_text(header + "1,2,3\n4,5.5,6e1\n\n")
+    store = CsvFolder(tmp_path)
+    assert store.shape("v", "features") == (2, 3)
+    np.testing.assert_array_equal(store.read("v", "features"), [[1, 2, 3], [4, 5.5, 60]])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "an empty file, and no table of numbers"),
+        (b"a,b\n1,x\n", "not a table of numbers: could not convert string 'x' to float32 at row 0, column 2."),
+        (
+            b"\xff\xfe",
+            "not a readable .csv file: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
+        ),
+    ],
+)
+def test_csv_that_is_none(tmp_path, text, said):
+    (tmp_path / "v.csv").write_bytes(text)
+    assert raised(ValueError, CsvFolder(tmp_path).read, "v", "features") == f"{tmp_path}/v.csv: {said}"
+
+
+def test_csv_with_a_row_too_long(tmp_path):
+    (tmp_path / "v.csv").write_text("1,2\n3,4,5\n")
+    said = raised(ValueError, CsvFolder(tmp_path).read, "v", "features")
+    assert said.startswith(f"{tmp_path}/v.csv: not a table of numbers: the number of columns changed from 2 to 3")
+
+
+def test_npz_with_one_array_and_with_none(tmp_path):
+    np.savez_compressed(tmp_path / "v.npz", FEATURES)
+    np.savez(tmp_path / "w.npz", FEATURES)
+    store = NpzFolder(tmp_path)
+    assert store.names("features") == ["v", "w"]
+    np.testing.assert_array_equal(store.read("v", "features", np.array([1])), FEATURES[[1]])
+    (tmp_path / "x.npz").write_text("nothing")
+    (tmp_path / "x.npz").rename(tmp_path / "v.npz")
+    said = raised(ValueError, NpzFolder(tmp_path).read, "v", "features")
+    assert said == f"{tmp_path}/v.npz: not a readable .npz file: File is not a zip file"
+
+
+# One file with all videos
+
+
+def joint(path, arrays, names=None, **options):
+    path.mkdir(exist_ok=True)
+    content = np.empty(len(arrays), dtype=object)
+    content[:] = arrays
+    file = path / "Set-I3D-JOINTFeatures.npy"
+    np.save(file, content, **options)
+    (path / "Set-Annotations").mkdir(exist_ok=True)
+    np.save(path / "Set-Annotations" / "videoname.npy", np.array(names or [f"v{i}" for i in range(len(arrays))], "S24"))
+    return file
+
+
+def test_an_array_of_arrays_is_read_only_if_that_is_allowed(tmp_path):
+    file = joint(tmp_path, [FEATURES, np.asfortranarray(-FEATURES[:2]), FEATURES.astype(">f8")])
+    assert raised(ValueError, npy, file) == (
+        f"{file}: pickled, as W-TALC's features are; data.reader = {{ name = 'npy', allow_pickle = true }} reads it, "
+        "by a reader that knows arrays of numbers and runs nothing"
+    )
+    store = npy(file, {"rgb": [0, 2], "flow": [2, 3]}, allow_pickle=True)
+    assert store.names("rgb") == ["v0", "v1", "v2"]
+    np.testing.assert_array_equal(store.read("v1", "rgb"), -FEATURES[:2, :2])
+    np.testing.assert_array_equal(store.read("v2", "flow", np.array([3])), FEATURES[[3], 2:])
+    assert raised(OSError, store.read, "v3", "rgb") == f"{file}: its index has no video 'v3'"
+
+
+def outer(protocol, arrays):
+    content = np.empty(len(arrays), dtype=object)
+    content[:] = arrays
+    header = f"{{'descr': '|O', 'fortran_order': False, 'shape': ({len(arrays)},), }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + pickle.dumps(content, protocol)
+
+
+@pytest.mark.parametrize("protocol", range(5))
+def test_arrays_pickled_by_any_protocol_that_numpy_used(tmp_path, protocol):
+    arrays = [FEATURES, FEATURES[:1].astype(np.float16), FEATURES.astype(">i4")]
+    (tmp_path / "f.npy").write_bytes(outer(protocol, arrays))
+    for got, expected in zip(load_arrays(tmp_path / "f.npy"), arrays, strict=True):
+        np.testing.assert_array_equal(got, expected)
+        assert got.dtype == expected.dtype
+
+
+class Hostile:
+    def __init__(self, function, *arguments):
+        self.reduced = function, arguments
+
+    def __reduce__(self):
+        return self.reduced
+
+
+@pytest.mark.parametrize("protocol", range(5))
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda sprung: Hostile(open, str(sprung), "w"),
+        lambda sprung: Hostile(os.mkdir, str(sprung)),
+        lambda sprung: Hostile(eval, f"open({str(sprung)!r}, 'w')"),
+        lambda sprung: Hostile(np.memmap, str(sprung), "u1", "w+", 0, (9,)),
+        lambda sprung: Hostile(getattr, str(sprung), "join"),
+    ],
+)
+def test_no_code_of_a_hostile_file_runs(tmp_path, protocol, made):
+    sprung = tmp_path / "sprung"
+    (tmp_path / "f.npy").write_bytes(outer(protocol, [made(sprung), FEATURES]))
+    said = raised(ValueError, load_arrays, tmp_path / "f.npy")
+    assert said.startswith(f"{tmp_path}/f.npy: not a readable array of arrays: it names '")
+    assert said.endswith("', which is no part of an array")
+    assert not sprung.exists()
+
+
+@given(st.binary(max_size=60), st.integers(0, 400), st.integers(0, 20))
+def test_a_broken_pickle_is_a_value_error_that_names_the_file(tmp_path_factory, junk, at, cut):
+    content = outer(4, [FEATURES, FEATURES[:1]])
+    file = tmp_path_factory.mktemp("junk") / "f.npy"
+    file.write_bytes(content[: 128 + at] + junk + content[128 + at + cut :])
+    try:
+        assert all(array.dtype.kind in "fiu" for array in load_arrays(file))
+    except ValueError as error:
+        assert str(error).startswith(f"{file}: ")  # noqa: PT017 - either is right
+
+
+def test_an_array_that_says_it_is_huge_is_refused(tmp_path):
+    file = joint(tmp_path, [FEATURES, FEATURES[:2]])
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"K\x04K\x03\x86", b"K\xffK\xff\x86"))
+    assert raised(ValueError, load_arrays, file) == (
+        f"{file}: not a readable array of arrays: an array's content is not as long as its shape says"
+    )
+
+
+def test_one_array_of_all_videos(tmp_path):
+    np.save(tmp_path / "all.npy", np.stack([FEATURES, -FEATURES]))
+    said = raised(OSError, npy, tmp_path / "all.npy")
+    assert said == (
+        f"{tmp_path}/all.npy: a file with all videos needs an index of their names, and there is no videoname.npy, "
+        "here or in a folder *-Annotations; name it by data.reader = { name = 'npy', index = 'FILE.npy' }"
+    )
+    np.save(tmp_path / "names.npy", np.array(["a", "b"]))
+    store = npy(tmp_path / "all.npy", index="names.npy")
+    assert store.names("features") == ["a", "b"]
+    np.testing.assert_array_equal(store.read("b", "features", np.array([2, 0])), -FEATURES[[2, 0]])
+    np.save(tmp_path / "names.npy", np.array(["a"]))
+    assert raised(ValueError, npy, tmp_path / "all.npy", None, False, "names.npy") == (
+        f"{tmp_path}/all.npy: 2 videos, but its index has 1 names"
+    )

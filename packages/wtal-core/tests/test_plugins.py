@@ -75,7 +75,7 @@ def test_what_is_only_offered_reaches_those_who_ask_for_it(install):
 def test_the_core_registers_its_own_components_like_anybody():
     registry = discover()
     assert registry.find("decoder", "attention-pooling").origin.distribution == "wtal-core"
-    assert registry.names("feature reader") == ["hdf5", "npy"]
+    assert registry.names("feature reader") == ["auto", "csv", "hdf5", "npy", "npz"]
 
 
 def test_every_kind_of_component_has_a_hook(install):
@@ -460,7 +460,9 @@ def test_an_unknown_name_lists_the_nearest(healthy):
 
 
 def test_what_is_installed_is_not_offered_for_installation():
-    assert message(discover().find, "feature reader", "zarr") == "unknown feature reader 'zarr'; known: hdf5, npy"
+    assert message(discover().find, "feature reader", "zarr") == (
+        "unknown feature reader 'zarr'; known: auto, csv, hdf5, npy, npz"
+    )
 
 
 def test_a_name_given_twice_by_one_distribution_is_said_to_be_its_fault(install):

@@ -40,11 +40,29 @@ class Table(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class SnippetGrid(Table, frozen=True):
-    """Snippet i covers `window` frames from frame `i * stride` on. MAAN: 25 frames per second, stride and window 16."""
+    """Snippet i covers `window` frames from frame `offset + i * stride` on, and stands for the middle of its window.
 
-    frames_per_second: Positive  #: of the video, as the features were extracted
+    MAAN: 25 frames per second, stride and window 16.
+    """
+
+    #: of the video, as the features were extracted; "annotated": as the annotations say of each video
+    frames_per_second: Positive | Literal["annotated"]
     stride: PositiveInt  #: frames from one snippet's start to the next one's
     window: PositiveInt | None = None  #: frames that a snippet covers; the stride, if not given
+    #: frame at which the first window starts; below 0 where the video was padded, by as much at its end
+    offset: Annotated[float, Meta(ge=-1e9, le=1e9)] = 0.0
+
+
+#: The grids of public features by name; docs/data.md says in seconds what each is, and where it is from.
+GRIDS: Mapping[str, SnippetGrid] = {
+    "i3d-25fps-16": SnippetGrid(25.0, 16),
+    "i3d-stride-4": SnippetGrid("annotated", 4, 16),
+    "tsp-15fps-16": SnippetGrid(15.0, 16),
+    "untrimmednet-10fps-4": SnippetGrid(10.0, 4),
+}
+
+#: A frame grid, its name, or equal parts of the duration.
+Grid = Literal["duration", "i3d-25fps-16", "i3d-stride-4", "tsp-15fps-16", "untrimmednet-10fps-4"] | SnippetGrid
 
 
 class Data(Table, frozen=True):
@@ -52,9 +70,12 @@ class Data(Table, frozen=True):
 
     annotations: str  #: a file or folder that the annotation reader understands
     features: str  #: a folder or file that the reader understands
-    grid: Literal["duration"] | SnippetGrid  #: "duration": the snippets share the annotated duration evenly
-    annotation_reader: Component = "activitynet"  #: how annotations are laid out
-    reader: Component = "npy"  #: how features are laid out
+    #: when each snippet is; "duration": the snippets share the annotated duration evenly
+    grid: Grid
+    #: of single videos whose features were extracted otherwise, by name
+    video_grids: dict[str, Grid] = field(default_factory=dict)
+    annotation_reader: Component = "auto"  #: how annotations are laid out; "auto" looks, and says what it found
+    reader: Component = "auto"  #: how features are laid out; `auto` looks and says what it found
     #: A model each, fused late; the streams of a list in the list are joined, feature by feature, for one model
     streams: Annotated[list[str | list[str]], Meta(min_length=1)] = field(default_factory=lambda: ["rgb", "flow"])
     training_subset: str = "training"  #: as the annotations call it

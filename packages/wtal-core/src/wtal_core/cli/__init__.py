@@ -12,6 +12,7 @@ import typer
 
 from wtal_core.cli import (
     compare,
+    convert,
     demo,
     describe,
     evaluate,
@@ -47,7 +48,12 @@ def wtal(
     """
 
 
-for module in (run, compare, train, localize, evaluate, sweep, tune, validate, plugins, describe, new_plugin, demo):
+COMMANDS = (
+    *(run, compare, train, localize, evaluate, sweep, tune, validate, convert),
+    *(plugins, describe, new_plugin, demo),
+)
+
+for module in COMMANDS:
     app.command(name=module.__name__.rpartition(".")[2].replace("_", "-"))(module.command)
 
 

@@ -40,6 +40,9 @@ def command(
     alone = False
     with planned(experiment, settings, seeds, out, resume) as plan:
         found = opened(plan[0][1], scored=True)
+        print(f"features: {found.dataset.found}")
+        for note in found.dataset.notes:
+            print(f"note: {note}")
         say_supervision(plan[0][1], found)
         if alone := len(plan) == 1 and workers is None and dask is None:
             ((path, seeded),) = plan

@@ -33,6 +33,7 @@ def command(experiment: ExperimentFile, settings: Settings = None, out: Out = No
     for stream, width in dataset.feature_dims.items():
         lengths = [dataset.length(video, stream) for video in (*dataset.training, *dataset.test)]
         print(f"  {stream}: D = {width}, T from {min(lengths)} to {max(lengths)}")
+    print(f"  features: {dataset.found}")
     for note in dataset.notes:
         print(f"  note: {note}")
 
@@ -40,7 +41,7 @@ def command(experiment: ExperimentFile, settings: Settings = None, out: Out = No
 def _examined(file: Path, settings: list[str], out: Path) -> tuple[Opened | None, list[WtalError]]:
     """What an experiment file opens, and all that is wrong with it, with its data to the last value, and with `out`."""
     from wtal_core import check, config
-    from wtal_core.data.dataset import survey
+    from wtal_core.data.dataset import checksum_problems, survey
     from wtal_core.files import check_writable
 
     experiment, problems = config.examine(file, settings)
@@ -55,5 +56,6 @@ def _examined(file: Path, settings: list[str], out: Path) -> tuple[Opened | None
     if found is not None:
         # A file that is missing is found twice, by its header and by its content.
         known = {str(problem) for problem in problems}
-        problems += [problem for problem in survey(found.dataset).problems if str(problem) not in known]
+        values = [*survey(found.dataset).problems, *checksum_problems(found.dataset)]
+        problems += [problem for problem in values if str(problem) not in known]
     return found, problems

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wtal_core import config
+from wtal_core.builtin.annotation_layouts import advice
 from wtal_core.contracts import AMBIGUOUS, FloatArray, IntArray, TrainingVideo, Video
 from wtal_core.data.names import normal
 from wtal_core.data.problems import distinct, examine_features, label_problems, unreadable
-from wtal_core.data.timeline import snippet_edges
-from wtal_core.data.videos import read_videos, select_subset
+from wtal_core.data.timeline import grid_of, snippet_edges
+from wtal_core.data.videos import frame_rates, read_videos, remarks, select_subset, unknown_grids
 from wtal_core.errors import DataError, PluginError, Problems, WtalError, abridged, one_line
 from wtal_core.kinds.evaluator import Instances
 from wtal_core.kinds.feature_reader import Bound as Store
@@ -42,7 +43,11 @@ class Dataset:
     test: tuple[Video, ...]
     store: Store
     feature_dims: Mapping[str, int]  # of each stream that has a model
-    notes: tuple[str, ...] = ()  # what the annotations left out
+    notes: tuple[str, ...] = ()  # how the annotations were read, and what is odd in them
+    rates: Mapping[str, float] = field(
+        default_factory=dict
+    )  # annotated frames per second, of the videos that have them
+    found: str = ""  # what the features look like, in a line
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -102,7 +107,8 @@ class Dataset:
         For another number of `parts` than the T that all streams share: those between so many equal parts of them.
         """
         length = self.shared_length(video)
-        edges = snippet_edges(self.data.grid, length, video.duration)
+        grid = grid_of(self.data, video.name)
+        edges = snippet_edges(grid, length, video.duration, self.rates.get(video.name))
         if parts == length:
             return edges
         return np.interp(np.linspace(0, length, parts + 1), np.arange(length + 1), edges)
@@ -154,17 +160,35 @@ def examine(data: config.Data, registry: Registry) -> tuple[Dataset, list[WtalEr
         WtalError: what keeps the rest from being looked at.
     """
     path = Path(data.annotations)
-    annotations = open_reader(registry, "annotation reader", data.annotation_reader, path)
+    annotations = open_annotations(data, registry)
     videos = read_videos(annotations, path, data.exclude, (data.training_subset, data.test_subset))
     training = tuple(select_subset(videos, data.training_subset, path))
     test = tuple(select_subset(videos, data.test_subset, path))
     classes = tuple(map(normal, data.classes or sorted(set().union(*(video.labels for video in training)))))
     store = open_reader(registry, "feature reader", data.reader, Path(data.features))
+    used = distinct(training, test)
+    rates = frame_rates(annotations, {video.name for video in used})
     problems = list(label_problems(data, classes, training, test))
+    problems += unknown_grids(data.video_grids, videos, path)
     streams = {stream: _parts(stream) for stream in map(config.stream_name, data.streams)}
-    widths, found = examine_features(data, list(itertools.chain(*streams.values())), store, distinct(training, test))
+    parts = list(itertools.chain(*streams.values()))
+    widths, line, found = examine_features(data, parts, store, used, rates)
     dims = {stream: sum(widths.get(part, 0) for part in parts) for stream, parts in streams.items()}
-    return Dataset(data, classes, training, test, store, dims, annotations.notes), problems + found
+    notes = (*annotations.notes, *remarks(used, path))
+    return Dataset(data, classes, training, test, store, dims, notes, rates, line), problems + found
+
+
+def open_annotations(data: config.Data, registry: Registry) -> Any:
+    """The annotation reader of an experiment at its path, bound.
+
+    Raises:
+        DataError, PluginError: as `open_reader`; where another reader of this package would do, the message names it.
+    """
+    path = Path(data.annotations)
+    try:
+        return open_reader(registry, "annotation reader", data.annotation_reader, path)
+    except DataError as error:
+        raise DataError(f"{error}{advice(path, config.name_of(data.annotation_reader))}") from error
 
 
 def open_reader(registry: Registry, kind: str, choice: config.Component, path: Path) -> Any:
@@ -215,6 +239,20 @@ class Survey(NamedTuple):
 
 #: Of the data sets that are open: the runs of several seeds share one, and what it holds is read once for all of them.
 _SURVEYS: WeakKeyDictionary[Dataset, Survey] = WeakKeyDictionary()
+
+
+def checksum_problems(dataset: Dataset) -> list[WtalError]:
+    """The arrays that are not what the checksums in their layout say, where there are any."""
+    problems = []
+    for video in distinct(dataset.training, dataset.test):
+        for part in itertools.chain(*map(_parts, dataset.streams)):
+            try:
+                dataset.store.verify(video.name, part)
+            except FileNotFoundError:  # told of where it is opened
+                continue
+            except (OSError, ValueError) as error:
+                problems.append(DataError(f"video {video.name!r}, stream {part!r}: {one_line(error)}"))
+    return list(abridged(problems, "videos and streams that are not what was written"))
 
 
 def survey(dataset: Dataset, report: Callable[[str], None] = lambda _: None) -> Survey:

@@ -2,11 +2,12 @@
 
 Two names are the same if they are equal once each is in Unicode's normal form NFC (`é` may be one character or two, and
 macOS writes two) and without white space around it, of which a byte-order mark is a kind: it comes from the start of a
-file that a list of names was made of. That is all: case, prefixes and suffixes count. Two videos of one
-file whose names so become the same are an error; two such labels are one class.
+file that a list of names was made of. Two videos of one file whose names so become the same are an error; two such
+labels are one class.
 
-What nearly meets is never taken for the same, only named: `nearly` pairs names that are equal but for case, a folder
-before them, the suffix of a file, or the `v_` that ActivityNet puts before its files.
+Features may besides lie under a name that differs from the video's by folders before it (`train/`), the `v_` that
+ActivityNet puts before its files, or the suffix of a file (`.mp4`): `meet` takes one where none is equal and no other
+is as near. Case counts: what differs in it is never taken for the same, only named (`nearly`).
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from pathlib import PurePath
+from typing import NamedTuple
 
 #: What no name and no path has.
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -57,6 +60,37 @@ def misplaced(name: str) -> bool:
     return bool(CONTROL.search(name)) or bool(PurePath(name).drive) or not {"", ".", ".."}.isdisjoint(parts)
 
 
+class Meeting(NamedTuple):
+    """How the names of videos meet those of their features."""
+
+    met: dict[str, str]  # features' names by videos'
+    differences: list[str]  # in what some differ
+    several: dict[str, list[str]]  # of a video, the names that are equally near
+
+
+def meet(wanted: Collection[str], present: Collection[str]) -> Meeting:
+    """The features of each video: those of its name, else the only ones that differ in folder, `v_` or suffix.
+
+    What is another video's by its very name, or as near to another, is nobody else's.
+    """
+    there, bare_wanted = set(present), Counter(map(_bare, set(wanted) - set(present)))
+    candidates: dict[str, list[str]] = {}
+    for name in there - set(wanted):
+        candidates.setdefault(_bare(name), []).append(name)
+    meeting = Meeting({name: name for name in wanted if name in there}, [], {})
+    for name in wanted:
+        near = candidates.get(_bare(name), [])
+        if name in there or not near:
+            continue
+        if len(near) == 1 == bare_wanted[_bare(name)]:
+            meeting.met[name] = near[0]
+            if (difference := _difference(name, near[0])) not in meeting.differences:
+                meeting.differences.append(difference)
+        else:
+            meeting.several[name] = sorted(near)
+    return meeting
+
+
 def nearly(wanted: Iterable[str], present: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
     """Pairs of a wanted and a present name that nearly meet, by what the two differ in."""
     by_core = {_core(name): name for name in present}
@@ -75,6 +109,10 @@ def _parts(name: str) -> tuple[str, str, str, str]:
     rest = rest[: suffix.start()] if suffix else rest
     stem = rest.removeprefix("v_")
     return folder, rest[: len(rest) - len(stem)], stem, suffix[0] if suffix else ""
+
+
+def _bare(name: str) -> str:
+    return _parts(name)[2]
 
 
 def _core(name: str) -> str:

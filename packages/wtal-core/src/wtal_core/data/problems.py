@@ -9,8 +9,10 @@ import numpy as np
 
 from wtal_core import config
 from wtal_core.contracts import AMBIGUOUS, Video
-from wtal_core.data.names import nearly
-from wtal_core.data.timeline import misfit
+from wtal_core.data.fitting import Length, fitting_grid
+from wtal_core.data.found import found_line
+from wtal_core.data.names import Meeting, meet, nearly, normal
+from wtal_core.data.timeline import grid_of, misfit
 from wtal_core.errors import DataError, WtalError, abridged, did_you_mean, one_line
 from wtal_core.kinds.feature_reader import Bound as Store
 
@@ -49,12 +51,16 @@ def label_problems(
 
 
 def examine_features(
-    data: config.Data, streams: Sequence[str], store: Store, videos: Sequence[Video]
-) -> tuple[dict[str, int], list[WtalError]]:
-    """The width of each stream, and what is wrong with names, lengths and widths; problems of one form are together."""
+    data: config.Data, streams: Sequence[str], store: Store, videos: Sequence[Video], rates: Mapping[str, float]
+) -> tuple[dict[str, int], str, list[WtalError]]:
+    """The width of each stream, what was found in a line, and what is wrong with names, lengths and widths.
+
+    Problems of one form are together. `rates` are annotated frames per second by video.
+    """
     problems: list[WtalError] = []
     lengths: dict[str, dict[str, int]] = {}
     dims: dict[str, int] = {}
+    meetings: dict[str, Meeting] = {}
     for stream in streams:
         try:
             present = set(store.names(stream))
@@ -63,13 +69,18 @@ def examine_features(
         except (OSError, ValueError) as error:
             problems.append(DataError(f"stream {stream!r}: {one_line(error)}"))
             continue
+        meeting = meetings[stream] = meet([video.name for video in videos], present)
+        store.meet(stream, meeting.met)
         lengths[stream], widths, unread = {}, {}, {}
         for video in videos:
             try:
                 lengths[stream][video.name], widths[video.name] = store.shape(video.name, stream)
             except (OSError, ValueError) as error:
                 unread[video.name] = unreadable(video, stream, error)
-        for difference, pairs in nearly(unread.keys() - present, present).items():
+        problems += abridged(_several(data, stream, meeting), f"videos of stream {stream!r} with several features")
+        for name in meeting.several:
+            del unread[name]
+        for difference, pairs in nearly(unread.keys() - meeting.met.keys(), present).items():
             problems.append(_nearly_met(data, stream, difference, sorted(pairs)))
             for name, _ in pairs:
                 del unread[name]
@@ -78,24 +89,53 @@ def examine_features(
         dims[stream] = int(values[counts.argmax()]) if len(values) else 0
         if widths and not dims[stream]:
             problems.append(DataError(f"stream {stream!r} of {data.features}: D = 0, so there are no features"))
-        others = [
-            DataError(
-                f"video {name!r}, stream {stream!r} of {data.features}: D = {width} features, but most videos have "
-                f"{dims[stream]}; extract it again or list it in data.exclude"
-            )
-            for name, width in widths.items()
-            if width != dims[stream]
-        ]
+        others = _other_widths(data, stream, widths, dims[stream])
         problems += abridged(others, f"videos of stream {stream!r} with another D")
         misfits = [
             DataError(f"video {video.name!r}, stream {stream!r} of {data.features}: {problem}")
             for video in videos
             if video.name in lengths[stream]
-            if (problem := misfit(data.grid, lengths[stream][video.name], video.duration))
+            if (
+                problem := misfit(
+                    grid_of(data, video.name), lengths[stream][video.name], video.duration, rates.get(video.name)
+                )
+            )
         ]
         problems += abridged(misfits, f"videos of stream {stream!r} with a T that does not fit")
+        if misfits and (told := fitting_grid(_lengths(data, videos, lengths[stream], rates), data.grid)):
+            problems.append(DataError(f"stream {stream!r} of {data.features}: {told}"))
     problems += abridged(_disagreements(lengths, videos), "videos whose streams differ by more than one snippet")
-    return dims, problems
+    return dims, found_line(store, dims, meetings, len(videos)), problems
+
+
+def _other_widths(data: config.Data, stream: str, widths: Mapping[str, int], usual: int) -> Iterator[WtalError]:
+    for name, width in widths.items():
+        if width != usual:
+            yield DataError(
+                f"video {name!r}, stream {stream!r} of {data.features}: D = {width} features, but most videos have "
+                f"{usual}; extract it again or list it in data.exclude"
+            )
+
+
+def _several(data: config.Data, stream: str, meeting: Meeting) -> Iterator[WtalError]:
+    for name, others in meeting.several.items():
+        may = " and ".join(map(repr, others))
+        yield DataError(
+            f"video {name!r}, stream {stream!r} of {data.features}: no features have this name, and {may} are as near "
+            "to it or to another video; rename or remove what is not meant, or set data.features to the folder that is"
+        )
+
+
+def _lengths(
+    data: config.Data, videos: Sequence[Video], lengths: Mapping[str, int], rates: Mapping[str, float]
+) -> list[Length]:
+    """The lengths of the videos with features and a duration, and without a grid of their own."""
+    apart = set(map(normal, data.video_grids))
+    return [
+        Length(video.name, lengths[video.name], video.duration, rates.get(video.name))
+        for video in videos
+        if video.duration is not None and lengths.get(video.name) and video.name not in apart
+    ]
 
 
 def _nearly_met(data: config.Data, stream: str, difference: str, pairs: Sequence[tuple[str, str]]) -> DataError:

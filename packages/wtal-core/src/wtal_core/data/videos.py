@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -87,7 +87,72 @@ def _admitted(video: Video) -> Video:
             "part or a control character; rename the video"
         )
     instances = tuple(Instance(normal(label), segment) for label, segment in video.instances)
-    return Video(name, normal(video.subset), video.duration, instances)
+    return video._replace(name=name, subset=normal(video.subset), instances=instances)
+
+
+def unknown_grids(names: Collection[str], videos: Collection[str], path: Path) -> Iterator[WtalError]:
+    """What data.video_grids names, and the annotations lack."""
+    for name in sorted(map(normal, names)):
+        if name not in videos:
+            known = f"; {near}" if (near := nearest(name, list(videos))) else ""
+            yield DataError(f"{path}: no video {name!r}, which data.video_grids names{known}")
+
+
+def frame_rates(annotations: Bound, names: Collection[str]) -> dict[str, float]:
+    """The annotated frames per second of the videos of these names in normal form, as far as they are known."""
+    rates = {}
+    for given in annotations.names():
+        if (name := normal(given)) in names:
+            with suppress(OSError, ValueError):  # told of where the video was read
+                if (rate := annotations.frames_per_second(given)) is not None:
+                    rates[name] = rate
+    return rates
+
+
+def remarks(videos: Collection[Video], path: Path) -> list[str]:
+    """What is odd about the instances of the videos that are used; they are kept, because they are the ground truth.
+
+    Raises:
+        DataError: most videos have segments that start after their end, so that times cannot be seconds.
+    """
+    timed = [video for video in videos if video.duration is not None]
+    beyond = {video.name: _count(video, lambda start, _, duration: start > duration) for video in timed}
+    past = {video.name: _count(video, lambda start, end, duration: start <= duration < end) for video in timed}
+    twice = {video.name: len(video.instances) - len(set(video.instances)) for video in videos}
+    late = [name for name, count in beyond.items() if count]
+    if len(timed) > 1 and len(late) > len(timed) / 2:
+        raise DataError(
+            f"{path}: in {len(late)} of {len(timed)} videos, such as {late[0]!r}, segments start after the video's "
+            "end; segments and durations must both be seconds, so look whether one of them is frames or fractions"
+        )
+    said = (
+        _remark(beyond, "start after the end of their video, so nothing can match them"),
+        _remark(past, "end after their video"),
+        _remark(twice, "repeat another one of their video to the digit", what="instance"),
+    )
+    return [one for one in said if one]
+
+
+def _count(video: Video, holds: Callable[[float, float, float], bool]) -> int:
+    assert video.duration is not None
+    segments = [instance.segment for instance in video.instances if instance.segment is not None]
+    return sum(holds(start, end, video.duration) for start, end in segments)
+
+
+def _remark(counts: Mapping[str, int], odd: str, what: str = "segment") -> str | None:
+    names = [name for name, count in counts.items() if count]
+    total = sum(counts.values())
+    if not total:
+        return None
+    some = f"1 {what}" if total == 1 else f"{total} {what}s"
+    where = repr(names[0]) if len(names) == 1 else f"{len(names)} videos, such as {names[0]!r}"
+    verb = odd if total > 1 else _singular(odd)
+    return f"{some} of {where} {verb}; kept"
+
+
+def _singular(odd: str) -> str:
+    verb, rest = odd.split(" ", 1)
+    return f"{verb}s {rest.replace('their', 'its').replace('match them', 'match it')}"
 
 
 def select_subset(videos: Mapping[str, Video], subset: str, path: Path) -> list[Video]:

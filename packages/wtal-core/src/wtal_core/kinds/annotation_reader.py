@@ -22,8 +22,9 @@ class AnnotationReader(Protocol):
     """The annotations under a path; built as `cls(path=..., **options)`.
 
     It may also have `subset(name)`, the subset of a video as `video` says it, by which videos of subsets that nobody
-    wants stay unread. What is missing raises an `OSError`, what has the wrong form a `ValueError`; when it is built,
-    both give the path of the file.
+    wants stay unread, and `frames_per_second(name)`, which a grid may ask for (None where the file does not say). What
+    is missing raises an `OSError`, what has the wrong form a `ValueError`; when it is built, both give the path of the
+    file.
     """
 
     def names(self) -> Iterable[str]:
@@ -70,6 +71,17 @@ class Bound(binding.Bound):
                 raise TypeError(f"a subset must be a string, got {subset!r}")
             _require_writable(subset)
         return subset
+
+    def frames_per_second(self, name: str) -> float | None:
+        """The rate of frames of one of them, if the reader knows it."""
+        ask = getattr(self.made, "frames_per_second", None)
+        if ask is None:
+            return None
+        with blaming(self.component, self.refusals, f"fails on video {name!r}"):
+            rate = ask(name)
+            if rate is not None and not (math.isfinite(rate) and rate > 0):
+                raise TypeError(f"frames per second must be above 0 or None, got {rate!r}")
+        return None if rate is None else float(rate)
 
     @property
     def notes(self) -> tuple[str, ...]:

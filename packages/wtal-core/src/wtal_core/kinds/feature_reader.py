@@ -17,12 +17,17 @@ from wtal_core.binding import blaming
 from wtal_core.contracts import FloatArray, IntArray
 from wtal_core.data.names import by_normal_form
 from wtal_core.discovery import Component
+from wtal_core.errors import one_line
 from wtal_core.testing import demands, inputs
 from wtal_core.testing.trial import Trial, clause
 
 
 class FeatureStore(Protocol):
-    """Snippet features of a data set, read lazily."""
+    """Snippet features of a data set, read lazily.
+
+    It may also have `layout(stream)`: in a few words, what was found of a stream and how it is read; and
+    `verify(name, stream)`, which raises a `ValueError` if an array is not what a checksum of the layout says.
+    """
 
     def names(self, stream: str) -> Sequence[str]:
         """The videos that have features of this stream, sorted."""
@@ -85,6 +90,24 @@ class Bound(binding.Bound):
             if not isinstance(features, np.ndarray) or features.shape != expected or features.dtype.kind not in "fiub":
                 raise TypeError(f"features must be an array {expected} of numbers, got {answers.form(features)}")
         return features
+
+    def layout(self, stream: str) -> str:
+        """What was found of a stream, as far as the store says it."""
+        ask = getattr(self.made, "layout", None)
+        with blaming(self.component, self.refusals, f"fails on stream {stream!r}"):
+            return f"reader {self.component.name!r}" if ask is None else one_line(ask(stream))
+
+    def verify(self, name: str, stream: str) -> None:
+        """Hold an array against the checksum of its layout, if it has one."""
+        ask = getattr(self.made, "verify", None)
+        if ask is not None:
+            with blaming(self.component, self.refusals, f"fails on video {name!r}, stream {stream!r}"):
+                ask(self._spelling(name, stream), stream)
+
+    def meet(self, stream: str, met: Mapping[str, str]) -> None:
+        """Take the names of videos for those of their features, all in normal form."""
+        spelt = self._spelt[stream]
+        self._spelt[stream] = {**spelt, **{name: spelt[other] for name, other in met.items()}}
 
     def _spelling(self, name: str, stream: str) -> str:
         return self._spelt.get(stream, {}).get(name, name)
