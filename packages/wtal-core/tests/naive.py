@@ -94,7 +94,7 @@ def label_set(logits, background, labels, seen):
     return sum(terms) / len(terms)
 
 
-def taught_by_label_set(activation, labels, sharpening, width):
+def taught_by_label_set(activation, labels, sharpening, width, widening=1.0):
     """Targets (C, T) of the teacher `label-set` of activation (C, T)."""
     C, T = len(labels), len(activation[0])
     shares = []
@@ -102,7 +102,11 @@ def taught_by_label_set(activation, labels, sharpening, width):
         column = [activation[c][t] for c in range(C)]
         kept = [p * y for p, y in zip(column, labels, strict=True)] + [max(0, 1 - sum(column))]
         raised = [p**sharpening for p in kept]
-        shares.append([p / sum(raised) if sum(raised) else 0 for p in raised[:-1]])
+        column = [p / sum(raised) if sum(raised) else 0 for p in raised[:-1]]
+        if widening != 1 and 0 < sum(column) < 1:
+            odds = (sum(column) / (1 - sum(column))) ** (1 / widening)
+            column = [p / sum(column) * odds / (1 + odds) for p in column]
+        shares.append(column)
     reach = width // 2
     window = [shares[max(0, t - reach) : t + reach + 1] for t in range(T)]
     return [[sum(row[c] for row in rows) / len(rows) for rows in window] for c in range(C)]

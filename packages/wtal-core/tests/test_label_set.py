@@ -132,13 +132,16 @@ def taught(activation, labels, seconds=0.5, **options):
 
 
 @pytest.mark.parametrize("sharpening", [1.0, 2.0, 0.5])
-@pytest.mark.parametrize(("smoothing", "width"), [(0, 0), (0.5, 1), (1.0, 3), (1.5, 3), (2.5, 5), (60, 121)])
-def test_targets_are_those_of_the_slow_twin(sharpening, smoothing, width):
+@pytest.mark.parametrize("widening", [1.0, 2.0, 0.5])
+@pytest.mark.parametrize(
+    ("smoothing", "width"), [(0, 0), (0.5, 1), (1.0, 3), (1.5, 3), (2.5, 5), ("neighbours", 5), (60, 121)]
+)
+def test_targets_are_those_of_the_slow_twin(sharpening, widening, smoothing, width):
     generator = np.random.default_rng(0)
     activation = generator.dirichlet(np.ones(4), 9).T[:3]
     labels = [1, 0, 1]
-    expected = naive.taught_by_label_set(activation.tolist(), labels, sharpening, width)
-    got = taught(activation, labels, smoothing=smoothing, sharpening=sharpening)
+    expected = naive.taught_by_label_set(activation.tolist(), labels, sharpening, width, widening)
+    got = taught(activation, labels, smoothing=smoothing, sharpening=sharpening, widening=widening)
     np.testing.assert_allclose(got, expected, atol=1e-12)
     assert not got[1].any()
 
@@ -161,6 +164,13 @@ def test_a_great_power_makes_a_choice_and_no_zero_of_small_numbers():
     np.testing.assert_allclose(restricted(activation, np.array([1.0, 1, 0]), 400.0), [[1], [0], [0]], atol=1e-12)
 
 
+def test_widening_lifts_doubt_and_keeps_shares_and_what_is_sure():
+    # Odds of 1 to 3 become 1 to sqrt(3); the two labels share what is lifted as they did.
+    lifted = 1 / (1 + math.sqrt(3))
+    got = taught([[0.05, 1.0, 0.0], [0.2, 0.0, 0.0]], [1, 1], widening=2.0)
+    np.testing.assert_allclose(got, [[0.2 * lifted, 1, 0], [0.8 * lifted, 0, 0]])
+
+
 def test_one_snippet_is_taught():
     np.testing.assert_allclose(taught([[0.4]], [1], smoothing=9.0), [[0.4]])
 
@@ -172,6 +182,7 @@ def test_one_snippet_is_taught():
         ({"smoothing": NAN}, "smoothing must be 0 s or more, got nan"),
         ({"sharpening": 0.0}, "sharpening must be above 0, got 0.0"),
         ({"sharpening": math.inf}, "sharpening must be above 0, got inf"),
+        ({"widening": 0.0}, "widening must be above 0, got 0.0"),
     ],
 )
 def test_a_wrong_option_is_one_sentence(options, told):

@@ -201,11 +201,11 @@ def test_the_suppressed_branch_reads_filtered_features_and_has_no_background():
 
 @pytest.mark.parametrize(
     ("context", "seconds", "reach"),
-    [(0, 0.5, 0), (0.1, 0.5, 1), (1.5, 0.5, 1), (2.5, 0.5, 2), (3.5, 0.5, 3), (3.5, 1.0, 1), (0.14, 0.02, 3)],
+    [(0, 0.5, 0), (0.1, 0.5, 1), (1.5, 0.5, 1), (2.5, 0.5, 2), (3.5, 0.5, 3), (3.5, 1.0, 1), (0.14, 0.02, 3), ("neighbours", None, 3)],
 )
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("suppressed", [False, True])
-def test_a_context_in_seconds_is_what_a_snippet_sees(context, seconds, reach, layers, suppressed):
+def test_a_context_is_what_a_snippet_sees(context, seconds, reach, layers, suppressed):
     decoder = built(
         context=context, snippet_seconds=seconds, layers=layers, background=suppressed, suppressed=suppressed
     )
@@ -243,7 +243,7 @@ def test_a_whole_video_is_read_as_its_crops_are_where_their_context_is_seen():
         ({"context": math.inf}, "context must be 0 s or more, got inf"),
         (
             {"context": 2.0, "snippet_seconds": None},
-            "context is in seconds, and the snippets of the training videos have no common length; set it to 0, or "
+            "context is in seconds, and the snippets of the training videos have no common length; set it to 'neighbours', or "
             "give data.grid in frames",
         ),
         ({"suppressed": True}, "suppressed needs background = true and a pooling other than 'aggregator'"),
@@ -301,7 +301,7 @@ def test_a_context_needs_snippets_of_one_length(run, tiny):
     assert (answer.code, answer.err) == (
         2,
         "error: decoder 'snippet-classifier' of wtal-core 0.1.0: context is in seconds, and the snippets of the "
-        "training videos have no common length; set it to 0, or give data.grid in frames\n",
+        "training videos have no common length; set it to 'neighbours', or give data.grid in frames\n",
     )
 
 
@@ -313,7 +313,7 @@ def test_all_stages_that_lack_a_context_are_named_beside_what_else_is_wrong(run,
     answer = run(CONTEXT, CROP, "data.grid='duration'")
     lacks = (
         "decoder 'snippet-classifier' of wtal-core 0.1.0: context is in seconds, and the snippets of the training "
-        "videos have no common length; set it to 0, or give data.grid in frames\n"
+        "videos have no common length; set it to 'neighbours', or give data.grid in frames\n"
     )
     assert (answer.code, answer.err) == (
         2,

@@ -7,6 +7,7 @@ snippets, and as the teacher of the next stage.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import torch
@@ -66,20 +67,28 @@ class LabelSetTeacher:
     has, and is not taught where it has none. The video's label itself, in the decoder's own loss, holds on to it.
 
     Args:
-        smoothing: the width of a moving mean over time, in seconds; 0 for none.
+        smoothing: the width of a moving mean over time, in seconds; or "neighbours", two snippets to each side however
+            long they are; 0 for none.
         sharpening: the power to which the probabilities are raised, before they are made to sum to 1 again; 1 for none.
+        widening: the root that is drawn of the odds of all labels together against the background, whose shares among
+            each other stay; 1 for none. A model that learns from video labels is sure of the most telling part of an
+            action and in doubt about the rest of it, which a root above 1 lifts.
 
     Raises:
         ValueError: an option is out of its range; or there is no stage before.
     """
 
-    def __init__(self, *, smoothing: float = 0.0, sharpening: float = 1.0) -> None:
-        if not 0 <= smoothing < float("inf"):
+    def __init__(
+        self, *, smoothing: float | Literal["neighbours"] = 0.0, sharpening: float = 1.0, widening: float = 1.0
+    ) -> None:
+        if smoothing != "neighbours" and not 0 <= smoothing < float("inf"):
             raise ValueError(f"smoothing must be 0 s or more, got {smoothing}")
-        if not 0 < sharpening < float("inf"):
-            raise ValueError(f"sharpening must be above 0, got {sharpening}")
+        for name, value in (("sharpening", sharpening), ("widening", widening)):
+            if not 0 < value < float("inf"):
+                raise ValueError(f"{name} must be above 0, got {value}")
         self.smoothing = smoothing
         self.sharpening = sharpening
+        self.widening = widening
 
     def __call__(
         self,
@@ -91,8 +100,9 @@ class LabelSetTeacher:
         """Targets (C, T) of a video whose snippets lie between the edges (T + 1,), in seconds."""
         if prediction is None:
             raise ValueError("it teaches what the stage before has learnt, and there is none")
-        shares = restricted(prediction.activation, video.labels, self.sharpening)
-        return moving_mean(shares, round(self.smoothing / np.diff(edges).mean()))
+        shares = widened(restricted(prediction.activation, video.labels, self.sharpening), self.widening)
+        width = 5 if self.smoothing == "neighbours" else round(self.smoothing / np.diff(edges).mean())
+        return moving_mean(shares, width)
 
 
 def restricted(activation: FloatArray, labels: FloatArray, sharpening: float = 1.0) -> FloatArray:
@@ -107,6 +117,14 @@ def restricted(activation: FloatArray, labels: FloatArray, sharpening: float = 1
     shares = np.divide(shares, highest, out=np.zeros_like(shares), where=highest > 0) ** sharpening
     allowed: FloatArray = shares[:-1] / np.maximum(shares.sum(0), 1)
     return allowed
+
+
+def widened(shares: FloatArray, root: float) -> FloatArray:
+    """Shares (C, T) after the root of the odds of their sum, in [0, 1], against what it leaves of 1."""
+    total = np.minimum(shares.sum(0), 1)
+    foreground, background = total ** (1 / root), (1 - total) ** (1 / root)
+    factor = np.divide(foreground / (foreground + background), total, out=np.zeros_like(total), where=total > 0)
+    return np.clip(shares * factor, 0, 1)
 
 
 def moving_mean(rows: FloatArray, width: int) -> FloatArray:

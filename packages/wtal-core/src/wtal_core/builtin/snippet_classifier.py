@@ -59,8 +59,9 @@ class SnippetClassifier(nn.Module):
         aggregator: of the pooling `aggregator`, under each class's own probability as attention; else not used.
         snippet_seconds: the time from one snippet to the next, in seconds; None where videos differ too much.
         hidden: H.
-        context: the width of a hidden layer's convolution in seconds, two neighbours at least; 0 sees each snippet
-            alone. More than that needs clips that show neighbours.
+        context: the width of a hidden layer's convolution in seconds, two neighbours at least; or "neighbours", three
+            snippets to each side however long they are; 0 sees each snippet alone. More than that needs clips that show
+            neighbours.
         layers: how many such convolutions, one on the other.
         dropout: of the hidden layer.
         background: let the classes and the background compete in a softmax; else each class is a sigmoid.
@@ -89,7 +90,7 @@ class SnippetClassifier(nn.Module):
         snippet_seconds: float | None = None,
         *,
         hidden: int = 256,
-        context: float = 0.0,
+        context: float | Literal["neighbours"] = 0.0,
         layers: int = 1,
         dropout: float = 0.0,
         background: bool = False,
@@ -256,15 +257,17 @@ def _check(hidden: int, layers: int, dropout: float, fractions: Sequence[float],
         raise ValueError(f"classification must be 0 or more, got {classification}")
 
 
-def _reach(context: float, snippet_seconds: float | None) -> int:
-    """How many snippets to each side a width in seconds is."""
+def _reach(context: float | Literal["neighbours"], snippet_seconds: float | None) -> int:
+    """How many snippets to each side a context is."""
+    if context == "neighbours":
+        return 3
     if not 0 <= context < float("inf"):
         raise ValueError(f"context must be 0 s or more, got {context}")
     if context == 0:
         return 0
     if snippet_seconds is None:
         raise ValueError(
-            "context is in seconds, and the snippets of the training videos have no common length; set it to 0, or "
-            "give data.grid in frames"
+            "context is in seconds, and the snippets of the training videos have no common length; set it to "
+            "'neighbours', or give data.grid in frames"
         )
     return max(1, round((context / snippet_seconds - 1) / 2))
