@@ -201,7 +201,16 @@ def test_the_suppressed_branch_reads_filtered_features_and_has_no_background():
 
 @pytest.mark.parametrize(
     ("context", "seconds", "reach"),
-    [(0, 0.5, 0), (0.1, 0.5, 1), (1.5, 0.5, 1), (2.5, 0.5, 2), (3.5, 0.5, 3), (3.5, 1.0, 1), (0.14, 0.02, 3), ("neighbours", None, 3)],
+    [
+        (0, 0.5, 0),
+        (0.1, 0.5, 1),
+        (1.5, 0.5, 1),
+        (2.5, 0.5, 2),
+        (3.5, 0.5, 3),
+        (3.5, 1.0, 1),
+        (0.14, 0.02, 3),
+        ("neighbours", None, 3),
+    ],
 )
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("suppressed", [False, True])
@@ -243,8 +252,8 @@ def test_a_whole_video_is_read_as_its_crops_are_where_their_context_is_seen():
         ({"context": math.inf}, "context must be 0 s or more, got inf"),
         (
             {"context": 2.0, "snippet_seconds": None},
-            "context is in seconds, and the snippets of the training videos have no common length; set it to 'neighbours', or "
-            "give data.grid in frames",
+            "context is in seconds, and the snippets of the training videos have no common length; set it to "
+            "'neighbours', or give data.grid in frames",
         ),
         ({"suppressed": True}, "suppressed needs background = true and a pooling other than 'aggregator'"),
         (
