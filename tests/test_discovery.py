@@ -7,9 +7,10 @@ import sys
 
 import pytest
 from wtal_core.errors import PluginError
-from wtal_core.kinds import KINDS
+from wtal_core.kinds import NAMED
 from wtal_core.options import injected, options_of
 from wtal_core.registry import discover
+from wtal_core.source import preset_file
 
 EXPECTED = {
     ("annotation reader", "activitynet"): "wtal-core",
@@ -41,6 +42,7 @@ EXPECTED = {
     ("evaluator", "classification"): "wtal-eval",
     ("feature reader", "hdf5"): "wtal-core",
     ("feature reader", "npy"): "wtal-core",
+    ("preset", "maan-thumos14"): "wtal-core",
     ("proposer", "intervals"): "wtal-localize",
     ("proposer", "threshold"): "wtal-localize",
     ("suppressor", "nms"): "wtal-localize",
@@ -52,14 +54,17 @@ def test_every_component_is_there_and_nothing_is_quarantined():
     found = {(c.kind, c.name): c.origin.distribution for c in registry.components}
     assert EXPECTED.items() <= found.items()
     assert registry.quarantined == ()
-    assert {kind for kind, _ in found} == set(KINDS)
+    assert {kind for kind, _ in found} == set(NAMED)
 
 
 def test_every_named_component_can_be_loaded():
     registry = discover()
     assert registry.components
     for component in registry.components:
-        assert callable(registry.load(component.kind, component.name))
+        if component.kind == "preset":
+            assert preset_file(registry, component.name).is_file()
+        else:
+            assert callable(registry.load(component.kind, component.name))
 
 
 @pytest.mark.parametrize("component", discover().components, ids=lambda c: f"{c.kind} {c.name}")

@@ -12,8 +12,10 @@ import torch
 import wtal_aggregators
 from wtal_core import check, config
 from wtal_core.cli import main
+from wtal_core.registry import discover
+from wtal_core.source import preset_file
 
-LITERAL = Path(__file__).parents[1] / "examples" / "star-literal-thumos14.toml"
+LITERAL = preset_file(discover(), "star-literal-thumos14")
 STAR = ("model.decoder=star", "localization.activation=attended-st-gradcam", "localization.fusion=attention")
 
 
