@@ -43,7 +43,7 @@ def test_the_recommended_experiment_runs_on_the_demo_as_its_head_says(tmp_path, 
     name, options = words[2], list(itertools.pairwise(words))
     given = [value for option, value in options if option == "--set"]
     paths = {option[2:]: Path(value) for option, value in options if option in ("--annotations", "--features")}
-    experiment = load(source_of(name), settings_of(given, **paths))
+    experiment = load(source_of(name), settings_of(given, paths["annotations"], paths["features"]))
     found, problems = examine(experiment, scored=True)
     assert problems == []
     assert found.dataset.dimensions(found.dataset.streams[0]).snippet_seconds == pytest.approx(0.5)

@@ -111,13 +111,13 @@ def test_a_preset_without_data_asks_for_it(wtal, tmp_path, monkeypatch, command)
 
 def test_settings_of_paths_are_of_the_working_folder_and_give_way_to_set(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    given = settings_of(["data.features=mine"], annotations=Path('a "b".json'), features=Path("f "))
+    given = settings_of(["data.features=mine"], Path('a "b".json'), Path("f "))
     assert given == [
         f'data.annotations="{tmp_path}/a \\"b\\".json"',
         f'data.features="{tmp_path}/f "',
         "data.features=mine",
     ]
-    assert settings_of(None, annotations=None, features=None) == []
+    assert settings_of(None, None, None) == []
 
 
 def test_a_preset_runs_on_what_lies_in_the_working_folder_and_says_what_papers_report(wtal, jumps):

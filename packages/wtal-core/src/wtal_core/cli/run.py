@@ -42,9 +42,7 @@ def command(
     from wtal_core.tasks import Task, perform, pool
 
     alone = False
-    with planned(
-        experiment, settings_of(settings, annotations, features), seeds, out, resume
-    ) as plan:
+    with planned(experiment, settings_of(settings, annotations, features), seeds, out, resume) as plan:
         found = opened(plan[0][1], scored=True)
         print(f"features: {found.dataset.found}")
         for note in found.dataset.notes:

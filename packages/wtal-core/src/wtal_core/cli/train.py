@@ -24,9 +24,7 @@ def command(
     from wtal_core.check import opened
     from wtal_core.progress import bars
 
-    with planned(
-        experiment, settings_of(settings, annotations, features), seeds, out, resume
-    ) as plan:
+    with planned(experiment, settings_of(settings, annotations, features), seeds, out, resume) as plan:
         found = opened(plan[0][1])
         say_supervision(plan[0][1], found)
         for path, seeded in plan:
