@@ -62,12 +62,11 @@ def examine(source: Source, settings: Sequence[str] = ()) -> tuple[Experiment | 
     if not source.preset:
         return config.examine(source.path, settings)
     experiment, problems = config.examine(source.path, settings, Path.cwd())
-    absent = [] if experiment is None else [key for key in PATHS if not Path(getattr(experiment.data, key)).exists()]
-    if not absent:
-        return experiment, problems
-    for key in absent:
-        problems.append(ConfigError(f"preset {source}: there is no {getattr(experiment.data, key)}; give --{key} PATH"))
-    return None, problems
+    paths = {} if experiment is None else {key: getattr(experiment.data, key) for key in PATHS}
+    absent = {key: path for key, path in paths.items() if not Path(path).exists()}
+    for key, path in absent.items():
+        problems.append(ConfigError(f"preset {source}: there is no {path}; give --{key} PATH"))
+    return (None if absent else experiment), problems
 
 
 def load(source: Source, settings: Sequence[str] = ()) -> Experiment:
