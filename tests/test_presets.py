@@ -55,7 +55,20 @@ def tables(folder, _subset, name, rgb, flow):
     np.savetxt(folder / f"{name}.csv", np.concatenate([rgb, flow], axis=1), delimiter=",", header=header, comments="")
 
 
-LAYOUTS = {basnet: (), actionformer: (SPLIT,), archives: (), hdf5: (), tables: (SPLIT,)}
+def wtalc(folder, _subset, name, rgb, flow):
+    """One pickled array of arrays, and the names of its videos in a folder beside it."""
+    features, names = folder / "Thumos14-I3D-JOINTFeatures.npy", folder / "Thumos14-Annotations" / "videoname.npy"
+    names.parent.mkdir(parents=True, exist_ok=True)
+    known = [*np.load(names)] if names.exists() else []
+    kept = [*np.load(features, allow_pickle=True)] if known else []
+    together = np.empty(len(known) + 1, dtype=object)
+    together[:] = [*kept, np.concatenate([rgb, flow], axis=1)]
+    np.save(features, together, allow_pickle=True)
+    np.save(names, np.array([*known, name.encode()]))
+
+
+PICKLED = SPLIT.replace("'auto'", "'auto', allow_pickle = true")
+LAYOUTS = {basnet: (), actionformer: (SPLIT,), archives: (), hdf5: (), tables: (SPLIT,), wtalc: (PICKLED,)}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +81,8 @@ def stores(tmp_path_factory):
         streams = generator.normal(size=(2, length, WIDTH)).astype(np.float32)
         for layout, folder in folders.items():
             layout(folder, video["subset"], name, *streams)
-    return folders | {hdf5: folders[hdf5] / "features.h5"}
+    files = {hdf5: "features.h5", wtalc: "Thumos14-I3D-JOINTFeatures.npy"}
+    return folders | {layout: folders[layout] / file for layout, file in files.items()}
 
 
 def wtal(*arguments):
