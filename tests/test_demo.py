@@ -50,6 +50,16 @@ def test_an_altered_pickle_is_never_opened(tmp_path):
         read_recordings(altered)
 
 
+def test_the_recordings_are_a_data_set_of_its_own_too(folder, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["data", "get", "exercises", "--to", str(tmp_path / "own")])
+    assert not stop.value.code
+    assert "licence BSD-3-Clause" in capsys.readouterr().out
+    files = [path.relative_to(tmp_path / "own") for path in (tmp_path / "own").rglob("*") if path.is_file()]
+    assert len(files) == 1 + 2 * 160
+    assert all((tmp_path / "own" / file).read_bytes() == (folder / file).read_bytes() for file in files)
+
+
 def test_sessions_are_contiguous_crops_of_one_person_and_arm(recordings):
     session = next(compose(recordings))
     times = [round(t * FRAMES_PER_SECOND) for _, *both in session.instances for t in both]

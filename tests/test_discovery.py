@@ -7,9 +7,10 @@ import sys
 
 import pytest
 from wtal_core.errors import PluginError
-from wtal_core.kinds import KINDS
+from wtal_core.kinds import KINDS, NAMED
 from wtal_core.options import injected, options_of
 from wtal_core.registry import discover
+from wtal_core.source import preset_file
 
 EXPECTED = {
     ("annotation reader", "activitynet"): "wtal-core",
@@ -41,6 +42,7 @@ EXPECTED = {
     ("evaluator", "classification"): "wtal-eval",
     ("feature reader", "hdf5"): "wtal-core",
     ("feature reader", "npy"): "wtal-core",
+    ("preset", "maan-thumos14"): "wtal-core",
     ("proposer", "intervals"): "wtal-localize",
     ("proposer", "threshold"): "wtal-localize",
     ("suppressor", "nms"): "wtal-localize",
@@ -52,17 +54,25 @@ def test_every_component_is_there_and_nothing_is_quarantined():
     found = {(c.kind, c.name): c.origin.distribution for c in registry.components}
     assert EXPECTED.items() <= found.items()
     assert registry.quarantined == ()
-    assert {kind for kind, _ in found} == set(KINDS)
+    assert {kind for kind, _ in found} == set(NAMED)
+
+
+COMPONENTS = [component for component in discover().components if component.kind in KINDS]
 
 
 def test_every_named_component_can_be_loaded():
     registry = discover()
-    assert registry.components
-    for component in registry.components:
+    assert COMPONENTS
+    for component in COMPONENTS:
         assert callable(registry.load(component.kind, component.name))
 
 
-@pytest.mark.parametrize("component", discover().components, ids=lambda c: f"{c.kind} {c.name}")
+def test_every_preset_is_there():
+    registry = discover()
+    assert all(preset_file(registry, name).is_file() for name in registry.names("preset"))
+
+
+@pytest.mark.parametrize("component", COMPONENTS, ids=lambda c: f"{c.kind} {c.name}")
 def test_every_option_can_be_given_by_its_name_and_no_other_can(component):
     registry = discover()
     target = registry.load(component.kind, component.name)

@@ -12,12 +12,14 @@ import torch
 import wtal_aggregators
 from wtal_core import check, config
 from wtal_core.cli import main
+from wtal_core.registry import discover
+from wtal_core.source import preset_file
 
-LITERAL = Path(__file__).parents[1] / "examples" / "star-literal-thumos14.toml"
+LITERAL = preset_file(discover(), "star-literal-thumos14")
 STAR = ("model.decoder=star", "localization.activation=attended-st-gradcam", "localization.fusion=attention")
 
 
-def wtal(command: str, path: Path, *settings: str, out: Path | None = None) -> int:
+def wtal(command: str, path: Path | str, *settings: str, out: Path | None = None) -> int:
     words = [command, str(path), *(word for setting in settings for word in ("--set", setting))]
     with pytest.raises(SystemExit) as stop:
         main([*words, "--out", str(out)] if out else words)
@@ -61,7 +63,7 @@ def test_rows_of_table_2_localize_one_training_again(trained, capsys):
     assert checkpoint.read_bytes() == weights
 
 
-COMMANDS = re.findall(r"^#     (wtal run .+)$", LITERAL.read_text(), re.MULTILINE)
+COMMANDS = re.findall(r"^#     (wtal run .+ --out .+)$", LITERAL.read_text(), re.MULTILINE)
 
 
 def test_table_1_has_eight_rows():
@@ -72,7 +74,7 @@ def test_table_1_has_eight_rows():
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: shlex.split(command)[4])
 def test_row_of_table_1_runs_as_documented(pristine, tmp_path, command):
     _, _, file, _, _, _, setting = shlex.split(command)
-    assert file == LITERAL.name
+    assert file == LITERAL.stem
     small = (
         f"data.annotations={pristine / 'annotations.json'}",
         f"data.features={pristine / 'features'}",
@@ -82,7 +84,7 @@ def test_row_of_table_1_runs_as_documented(pristine, tmp_path, command):
         "training.iterations=2",
         "training.batch_size=4",
     )
-    assert wtal("run", LITERAL, setting, *small, out=tmp_path) == 0
+    assert wtal("run", file, setting, *small, out=tmp_path) == 0
     modules = config.load(tmp_path / "seed-0" / "config.toml").model.decoder["modules"]
     metrics = [json.loads(line) for line in (tmp_path / "seed-0" / "metrics.jsonl").read_text().splitlines()]
     assert {line["stream"] for line in metrics} == {"rgb", "flow"}

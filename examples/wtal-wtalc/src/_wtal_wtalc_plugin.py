@@ -16,3 +16,8 @@ def wtal_losses() -> dict[str, str]:
 @hookimpl
 def wtal_samplers() -> dict[str, str]:
     return {"class-pairs": "wtal_wtalc:ClassPairs"}
+
+
+@hookimpl
+def wtal_presets() -> dict[str, str]:
+    return {name: f"wtal_wtalc:presets/{name}.toml" for name in ("wtalc-thumos14", "wtalc-activitynet13")}

@@ -71,3 +71,21 @@ def wtal_teachers() -> Mapping[str, str]:
 @hookimpl
 def wtal_trackers() -> Mapping[str, str]:
     return {"tensorboard": "wtal_core.builtin.tensorboard:TensorBoard"}
+
+
+@hookimpl
+def wtal_presets() -> Mapping[str, str]:
+    names = (
+        "maan-activitynet13",
+        "maan-thumos14",
+        "recommended",
+        "recommended-activitynet13",
+        "recommended-thumos14",
+        "star-activitynet13",
+        "star-literal-activitynet13",
+        "star-literal-thumos14",
+        "star-thumos14",
+        "stpn-activitynet13",
+        "stpn-thumos14",
+    )
+    return {name: f"wtal_core:presets/{name}.toml" for name in names}

@@ -28,6 +28,7 @@ COMMANDS = [
     "plugins",
     "describe",
     "new-plugin",
+    "data",
     "demo",
 ]
 

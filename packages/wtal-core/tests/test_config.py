@@ -41,7 +41,10 @@ def test_absolute_paths_stay(write):
     assert config.load(write(DATA.replace("a.json", "/x/a.json"))).data.annotations == "/x/a.json"
 
 
-TOP = "data, device, disable_plugins, evaluation, localization, model, seed, stages, threads, trackers, training"
+TOP = (
+    "data, device, disable_plugins, evaluation, localization, model, published, seed, stages, threads, trackers, "
+    "training"
+)
 
 WRONG = [
     # unknown and misspelt keys

@@ -20,6 +20,7 @@ from wtal_core.lock import taking
 from wtal_core.prediction.detect import localize
 from wtal_core.progress import Progress
 from wtal_core.run import Run, check_free, complete, evaluate, finished
+from wtal_core.source import Source, examine
 from wtal_core.tasks import Task, perform
 
 #: The names of the bounds' rows.
@@ -48,11 +49,11 @@ class Comparison(NamedTuple):
     differences: dict[str, Difference]  #: of each ranked row against the first, by the names of the others
 
 
-def rows_of(files: Sequence[Path], settings: Sequence[str], bounds: bool) -> list[Row]:
-    """The rows that experiment files make, all that can be wrong with any of them looked for.
+def rows_of(sources: Sequence[Source], settings: Sequence[str], bounds: bool) -> list[Row]:
+    """The rows that experiments make, all that can be wrong with any of them looked for.
 
     Args:
-        files: of experiments; their stems name the rows.
+        sources: of experiments; their names are the rows'.
         settings: as `config.load`, for all of them.
         bounds: add chance before and full supervision after them, with the settings of the first.
 
@@ -60,37 +61,37 @@ def rows_of(files: Sequence[Path], settings: Sequence[str], bounds: bool) -> lis
         ConfigError: two rows have one name, or are not of the same test.
         Problems: what is wrong with the experiments.
     """
-    taken: dict[str, Path] = {}
-    for file in files:
-        if file.stem in taken:
+    taken: dict[str, Source] = {}
+    for source in sources:
+        if source.name in taken:
             raise ConfigError(
-                f"{taken[file.stem]} and {file} are both named {file.stem!r}, and their runs would lie in one folder; "
-                "rename one"
+                f"{taken[source.name]} and {source} are both named {source.name!r}, and their runs would lie in one "
+                "folder; rename one"
             )
-        if bounds and file.stem in (CHANCE, SUPERVISED):
-            raise ConfigError(f"{file}: --bounds adds a row {file.stem!r} of its own; rename the file")
-        taken[file.stem] = file
+        if bounds and source.name in (CHANCE, SUPERVISED):
+            raise ConfigError(f"{source}: --bounds adds a row {source.name!r} of its own; rename the file")
+        taken[source.name] = source
     problems: dict[str, WtalError] = {}
     rows = []
-    for file in files:
-        experiment, wrong = config.examine(file, settings)
+    for source in sources:
+        experiment, wrong = examine(source, settings)
         found = None
         if experiment is not None and not wrong:
             found, more = check.examine(experiment, scored=True)
-            wrong = [ConfigError(f"{file}: {problem}") for problem in more]
+            wrong = [ConfigError(f"{source}: {problem}") for problem in more]
         for problem in wrong:  # said once, though others have it too
-            problems.setdefault(str(problem).removeprefix(f"{file}: "), problem)
+            problems.setdefault(str(problem).removeprefix(f"{source}: "), problem)
         if experiment is not None and found is not None:
-            rows.append(Row(file.stem, experiment, found))
+            rows.append(Row(source.name, experiment, found))
     if problems:
         raise Problems(list(problems.values()))
-    for file, row in zip(files[1:], rows[1:], strict=True):
-        _require_same_test(files[0], rows[0], file, row)
-    return bounded(rows, files[0]) if bounds else rows
+    for source, row in zip(sources[1:], rows[1:], strict=True):
+        _require_same_test(sources[0], rows[0], source, row)
+    return bounded(rows, sources[0]) if bounds else rows
 
 
-def bounded(rows: Sequence[Row], file: Path) -> list[Row]:
-    """Rows between chance and full supervision, as the first of them, of a file, would have it.
+def bounded(rows: Sequence[Row], source: object) -> list[Row]:
+    """Rows between chance and full supervision, as the first of them, of this source, would have it.
 
     Raises:
         Problems: the first one's settings allow no bounds.
@@ -103,9 +104,9 @@ def bounded(rows: Sequence[Row], file: Path) -> list[Row]:
         settings = config.stages(first.experiment)[-1].localization
         localize(dataset, dataset.test[:1], chance(dataset, 0), settings, first.found.registry)
     except WtalError as error:
-        problems.append(ConfigError(f"{file}: --bounds, chance: {one_line(error)}"))
+        problems.append(ConfigError(f"{source}: --bounds, chance: {one_line(error)}"))
     _, wrong = check.examine(high.experiment, scored=True)
-    problems += [ConfigError(f"{file}: --bounds, full supervision: {one_line(error)}") for error in wrong]
+    problems += [ConfigError(f"{source}: --bounds, full supervision: {one_line(error)}") for error in wrong]
     if problems:
         raise Problems(problems)
     return [low, *rows, high]
@@ -121,10 +122,10 @@ def supervised_row(row: Row) -> Row:
     return row._replace(name=SUPERVISED, ranked=False, experiment=supervised(row.experiment, *row.found))
 
 
-def _require_same_test(first_file: Path, first: Row, file: Path, row: Row) -> None:
+def _require_same_test(first_source: Source, first: Row, source: Source, row: Row) -> None:
     differing = list(_test_differences(first, row))
     if differing:
-        raise ConfigError(f"{first_file} and {file} cannot be compared: they differ in {', '.join(differing)}")
+        raise ConfigError(f"{first_source} and {source} cannot be compared: they differ in {', '.join(differing)}")
 
 
 def _test_differences(first: Row, row: Row) -> Iterator[str]:

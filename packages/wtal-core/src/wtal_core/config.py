@@ -140,6 +140,17 @@ class Stage(Table, frozen=True):
     frozen: list[str] = field(default_factory=list)
 
 
+class Published(Table, frozen=True):
+    """What a paper reports, shown below the run's own figures; nothing depends on it."""
+
+    source: str  #: paper and table
+    videos: PositiveInt  #: of the test subset
+    classes: PositiveInt  #: that are scored
+    columns: Annotated[list[str], Meta(min_length=1)]  #: such as a tIoU, "mean" or "Cls mAP"
+    rows: dict[str, list[float]]  #: of each method, in percent, a number for each column
+    evaluator: str = "activitynet"  #: the protocol, by the evaluator that keeps it
+
+
 class Experiment(Table, frozen=True):
     """A whole experiment: everything that a run depends on but the code."""
 
@@ -148,6 +159,7 @@ class Experiment(Table, frozen=True):
     training: Training = Training()
     localization: Localization = Localization()
     evaluation: Evaluation = Evaluation()
+    published: list[Published] = field(default_factory=list)  #: what papers report of it
     #: rounds of training, one after the other; the last one's models localize
     stages: list[Stage] = field(default_factory=lambda: [Stage()])
     trackers: list[Component] = field(default_factory=list)  #: told how the run goes
@@ -226,8 +238,13 @@ def load(path: Path, settings: Sequence[str] = ()) -> Experiment:
     return experiment
 
 
-def examine(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment | None, list[WtalError]]:
-    """As `load`, but return all problems, beside what can still be made of the file (None if nothing)."""
+def examine(
+    path: Path, settings: Sequence[str] = (), folder: Path | None = None
+) -> tuple[Experiment | None, list[WtalError]]:
+    """As `load`, but return all problems, beside what can still be made of the file (None if nothing).
+
+    `folder` is what paths in it are relative to; by default the file's own.
+    """
     try:
         text = read_text(path, ConfigError)
         table = tomllib.loads(text)
@@ -250,7 +267,7 @@ def examine(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment | None
             experiment = configure(experiment, [setting])
         except WtalError as error:
             problems.append(error)
-    here = path.resolve().parent
+    here = folder or path.resolve().parent
     experiment = _with_paths(experiment, lambda given: str(here / given))
     for key in _PATHS:
         value = getattr(experiment.data, key)
@@ -389,6 +406,11 @@ def _inconsistencies(experiment: Experiment) -> Iterator[Problem]:
     elif experiment.stages[0].start == "continue":
         yield '`stages[0].start` is "continue", but there is no stage before it', ["stages", 0, "start"]
     yield from ((message, ()) for message in _data_problems(experiment.data))
+    for number, table in enumerate(experiment.published):
+        for name, row in table.rows.items():
+            if len(row) != len(table.columns):
+                path = ["published", number, "rows", name]
+                yield f"`{dotted(path)}` must have one number for each of the {len(table.columns)} columns", path
 
 
 def _weight_problem(localization: Localization, streams: int) -> str | None:

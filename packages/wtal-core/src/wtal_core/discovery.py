@@ -26,12 +26,13 @@ import pluggy
 
 from wtal_core import __version__
 from wtal_core.errors import PluginError, did_you_mean, failure
-from wtal_core.kinds import CONTRACT, KINDS, hookspecs
+from wtal_core.kinds import CONTRACT, NAMED, hookspecs
 
 GROUP = "wtal"
 
 _NAME = re.compile(r"[\w.-]+")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_FILE = re.compile(r"[A-Za-z_][\w.]*:([\w-][\w.-]*/)*[\w-][\w.-]*\.toml")
 
 #: Seconds after which a plugin that is still being imported is named, so that nobody waits for one that hangs.
 PATIENCE = 5.0
@@ -51,7 +52,7 @@ class Origin:
 
 @dataclass(frozen=True, order=True)
 class Component:
-    """A name of one kind, where its class lives (`module:attribute`), and who provides it."""
+    """A name of one kind, where its class lives (`module:attribute`) or a preset's file, and who provides it."""
 
     kind: str
     name: str
@@ -196,7 +197,7 @@ def _load(entry: _Entry, namesakes: Sequence[_Entry]) -> tuple[list[Component], 
     except BaseException as error:
         return [], failure(error)
     components: list[Component] = []
-    for kind in KINDS.values():
+    for kind in NAMED.values():
         try:
             caller = getattr(manager.hook, kind.hook)
             answers = caller()
@@ -257,7 +258,7 @@ def _contract_misfit(plugin: Any) -> str | None:
 
 
 def _unknown_hooks(manager: pluggy.PluginManager, plugin: Any) -> list[str]:
-    hooks = [kind.hook for kind in KINDS.values()]
+    hooks = [kind.hook for kind in NAMED.values()]
     unknown = [caller.name for caller in manager.get_hookcallers(plugin) or [] if not caller.has_spec()]
     unmarked = []
     if isinstance(plugin, ModuleType):
@@ -272,15 +273,14 @@ def _unknown_hooks(manager: pluggy.PluginManager, plugin: Any) -> list[str]:
 
 
 def _components(kind: str, hook: str, returned: Any, origin: Origin) -> Sequence[Component]:
+    form, target_form = ("package:FILE.toml", _FILE) if kind == "preset" else ("module:attribute", _TARGET)
     if not isinstance(returned, Mapping):
-        raise TypeError(
-            f"hook {hook!r} returned {type(returned).__name__}, not a mapping of names to 'module:attribute'"
-        )
+        raise TypeError(f"hook {hook!r} returned {type(returned).__name__}, not a mapping of names to {form!r}")
     for name, target in returned.items():
         if isinstance(name, str) and not _NAME.fullmatch(name):
             raise TypeError(f"hook {hook!r} gives the name {name!r}; a name has letters, digits, '_', '.' and '-' only")
-        if not isinstance(name, str) or not isinstance(target, str) or not _TARGET.fullmatch(target):
-            raise TypeError(f"hook {hook!r} maps {name!r} to {target!r}, not to a string 'module:attribute'")
+        if not isinstance(name, str) or not isinstance(target, str) or not target_form.fullmatch(target):
+            raise TypeError(f"hook {hook!r} maps {name!r} to {target!r}, not to a string {form!r}")
     return [Component(kind, name, target, origin) for name, target in returned.items()]
 
 

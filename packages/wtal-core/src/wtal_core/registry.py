@@ -13,7 +13,7 @@ from wtal_core import discovery
 from wtal_core.binding import blaming
 from wtal_core.discovery import Component
 from wtal_core.errors import PluginError, did_you_mean, one_line
-from wtal_core.kinds import KINDS
+from wtal_core.kinds import KINDS, NAMED
 from wtal_core.options import injected, option_problem, options_of
 
 
@@ -38,6 +38,8 @@ class Registry(discovery.Installed):
             raise PluginError(f"{kind} {name!r} is provided twice by {found[0].origin}, through {entries}")
         if found:
             providers = " and ".join(str(component.origin) for component in found)
+            if kind == "preset":  # which is read before the experiment can disable anything
+                raise PluginError(f"{kind} {name!r} is provided by {providers}; uninstall one")
             settings = " or ".join(f"disable_plugins = [{component.origin.distribution!r}]" for component in found)
             raise PluginError(
                 f"{kind} {name!r} is provided by {providers}; disable one of them in the experiment: {settings} "
@@ -50,7 +52,7 @@ class Registry(discovery.Installed):
 
     def _unknown(self, kind: str, name: str) -> str:
         message = f"unknown {kind} {name!r}; {did_you_mean(name, self.names(kind))}"
-        distribution = KINDS[kind].usual
+        distribution = NAMED[kind].usual
         if all(c.origin.distribution != distribution for c in self.components):
             message += f" (not installed: pip install {distribution})"
         if self.disabled:

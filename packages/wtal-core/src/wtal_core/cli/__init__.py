@@ -13,6 +13,7 @@ import typer
 from wtal_core.cli import (
     compare,
     convert,
+    data,
     demo,
     describe,
     evaluate,
@@ -50,7 +51,7 @@ def wtal(
 
 COMMANDS = (
     *(run, compare, train, localize, evaluate, sweep, tune, validate, convert),
-    *(plugins, describe, new_plugin, demo),
+    *(plugins, describe, new_plugin, data, demo),
 )
 
 for module in COMMANDS:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wtal_core.cli.options import Dask, Settings, Workers, with_home
+from wtal_core.cli.options import Annotations, Dask, Features, Settings, Workers, with_home
 from wtal_core.cli.run import elsewhere, numbers_of, resumable, say_supervision, say_warnings
+from wtal_core.source import Source, settings_of, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,14 +19,16 @@ if TYPE_CHECKING:
 
 def command(
     experiments: Annotated[
-        list[Path],
+        list[Source],
         typer.Argument(
             metavar="EXPERIMENT...",
-            parser=with_home,
-            help="TOML files; the others are compared with the first.",
+            parser=source_of,
+            help="TOML files, or names of presets; the others are compared with the first.",
             show_default=False,
         ),
     ],
+    annotations: Annotations = None,
+    features: Features = None,
     settings: Settings = None,
     seeds: Annotated[str, typer.Option(help="Seeds of each experiment.")] = "0,1,2",
     bounds: Annotated[
@@ -59,7 +62,7 @@ def command(
     from wtal_core.tasks import pool
 
     numbers = numbers_of(seeds)
-    rows = comparison.rows_of(experiments, settings or [], bounds)
+    rows = comparison.rows_of(experiments, settings_of(settings, annotations, features), bounds)
     folder = elsewhere(out)
     with taking(folder):
         comparison.check_folders(rows, numbers, folder, resume)
@@ -74,12 +77,14 @@ def command(
 
 def show(outcome: Comparison, rows: Sequence[Row], seeds: Sequence[int], folder: Path) -> None:
     """Print a comparison, and write it to the folder as Markdown and as JSON."""
+    from wtal_core import published
     from wtal_core.comparison import as_object, folder_of, sentences
     from wtal_core.files import write
     from wtal_core.report import markdown, notes_of, print_evaluations
     from wtal_core.run.directory import as_json
 
-    said = sentences(outcome, rows)
+    beside = [line for row in rows if row.ranked for line in published.lines(row.experiment, row.found.dataset)]
+    said = [*dict.fromkeys(beside), *sentences(outcome, rows)]
     table = markdown(outcome.contents, outcome.ranked)
     lines = [*(f"note: {note}" for note in notes_of(outcome.contents)), *said]
     write(folder / "comparison.md", table + "".join(f"\n{line}\n" for line in lines))

@@ -22,6 +22,8 @@ def command(
 ) -> None:
     """Print what a component does, its options with types and defaults, its source and its distribution.
 
+    Of a preset, print its file: `wtal describe preset maan-thumos14 > mine.toml` is one to edit.
+
     Example: `wtal describe aggregator maa`
     """
     from rich.table import Table
@@ -32,11 +34,15 @@ def command(
     from wtal_core.options import injected, options_of, unwrapped
     from wtal_core.registry import discover
     from wtal_core.report import console
+    from wtal_core.source import preset_file
 
     if len(words) < 2:
         raise typer.BadParameter("give a kind and a name")
-    kind, name = known_kind(" ".join(words[:-1])), words[-1]
     registry = discover(disable or ())
+    if words[0] == "preset" and len(words) == 2:
+        print(preset_file(registry, words[1]).read_text(encoding="utf-8"), end="")
+        return
+    kind, name = known_kind(" ".join(words[:-1])), words[-1]
     component = registry.find(kind.name, name)
     target = registry.load(kind.name, name)
     with blaming(component, doing="cannot be described"):

@@ -8,15 +8,30 @@ from typing import Annotated
 
 import typer
 
+from wtal_core.source import Source, source_of
+
 
 def with_home(path: str) -> Path:
     """A path of the command line, where `~` at the beginning may come in quotes, past the shell."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 - keeps what it cannot expand
 
 
-ExperimentFile = Annotated[
-    Path,
-    typer.Argument(metavar="EXPERIMENT", parser=with_home, help="The experiment, a TOML file.", show_default=False),
+Experiment = Annotated[
+    Source,
+    typer.Argument(
+        metavar="EXPERIMENT",
+        parser=source_of,
+        help="The experiment: a TOML file, or the name of a preset such as maan-thumos14.",
+        show_default=False,
+    ),
+]
+Annotations = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", parser=with_home, help="Where the annotations are: data.annotations."),
+]
+Features = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", parser=with_home, help="Where the features are: data.features."),
 ]
 RunDirectory = Annotated[
     Path, typer.Argument(metavar="RUN", parser=with_home, help="A run directory.", show_default=False)
@@ -30,7 +45,7 @@ Out = Annotated[
     typer.Option(
         metavar="PATH",
         parser=with_home,
-        help="Where runs go: one folder per seed. Default: runs/NAME-OF-THE-FILE.",
+        help="Where runs go: one folder per seed. Default: runs/NAME of the file or preset.",
         show_default=False,
     ),
 ]

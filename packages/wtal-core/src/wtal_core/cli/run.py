@@ -9,15 +9,18 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wtal_core.cli.options import Dask, ExperimentFile, Out, Resume, Seeds, Settings, Workers
+from wtal_core.cli.options import Annotations, Dask, Experiment, Features, Out, Resume, Seeds, Settings, Workers
+from wtal_core.source import Source, load, settings_of
 
 if TYPE_CHECKING:
+    from wtal_core import config
     from wtal_core.check import Opened
-    from wtal_core.config import Experiment
 
 
 def command(
-    experiment: ExperimentFile,
+    experiment: Experiment,
+    annotations: Annotations = None,
+    features: Features = None,
     settings: Settings = None,
     seeds: Seeds = None,
     out: Out = None,
@@ -29,8 +32,9 @@ def command(
 
     Several seeds run side by side, and give the same bytes as one after the other.
 
-    Example: `wtal run maan.toml --set training.iterations=500 --seeds 0,1,2`
+    Example: `wtal run maan-thumos14 --annotations thumos14.json --features features --seeds 0,1,2`
     """
+    from wtal_core import published
     from wtal_core import run as runs
     from wtal_core.check import opened
     from wtal_core.progress import bars
@@ -38,7 +42,7 @@ def command(
     from wtal_core.tasks import Task, perform, pool
 
     alone = False
-    with planned(experiment, settings, seeds, out, resume) as plan:
+    with planned(experiment, settings_of(settings, annotations, features), seeds, out, resume) as plan:
         found = opened(plan[0][1], scored=True)
         print(f"features: {found.dataset.found}")
         for note in found.dataset.notes:
@@ -54,7 +58,9 @@ def command(
             contents = list(perform(tasks, executor, progress.stage("run", len(tasks))).values())
     for path, _ in plan:
         print(f"{path}: done")
-    print_evaluations({experiment.stem: contents})
+    print_evaluations({experiment.name: contents})
+    for line in published.lines(plan[0][1], found.dataset):
+        print(line)
     for path, _ in plan:
         say_warnings(path)
 
@@ -64,7 +70,7 @@ def elsewhere(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
 
 
-def say_supervision(experiment: Experiment, found: Opened, of: str = "") -> None:
+def say_supervision(experiment: config.Experiment, found: Opened, of: str = "") -> None:
     """Print which stages learn from more than labels."""
     from wtal_core.training.teaching import fully_supervised
 
@@ -109,25 +115,24 @@ def numbers_of(seeds: str) -> list[int]:
     return numbers
 
 
-def run_folder(file: Path, out: Path | None) -> Path:
+def run_folder(source: Source, out: Path | None) -> Path:
     """Where an experiment's runs go, one folder per seed."""
-    return out or Path("runs") / file.stem
+    return out or Path("runs") / source.name
 
 
 @contextmanager
 def planned(
-    file: Path, settings: list[str] | None, seeds: str | None, out: Path | None, resume: bool
-) -> "Iterator[list[tuple[Path, Experiment]]]":  # noqa: UP037 - typer evaluates the others, not this one
+    source: Source, settings: list[str], seeds: str | None, out: Path | None, resume: bool
+) -> "Iterator[list[tuple[Path, config.Experiment]]]":  # noqa: UP037 - typer evaluates the others, not this one
     """The run directory and the experiment of each seed; all directories are held from before the first one is used."""
     import msgspec
 
-    from wtal_core import config
     from wtal_core.lock import taking
     from wtal_core.run import check_free
 
-    experiment = config.load(file, settings or [])
+    experiment = load(source, settings)
     numbers = [experiment.seed] if seeds is None else numbers_of(seeds)
-    folder = run_folder(file, out)
+    folder = run_folder(source, out)
     plan = [(folder / f"seed-{seed}", msgspec.structs.replace(experiment, seed=seed)) for seed in numbers]
     with ExitStack() as held:
         for path, seeded in plan:

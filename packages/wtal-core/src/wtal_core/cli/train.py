@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from wtal_core.cli.options import ExperimentFile, Out, Resume, Seeds, Settings
+from wtal_core.cli.options import Annotations, Experiment, Features, Out, Resume, Seeds, Settings
 from wtal_core.cli.run import planned, resumable, say_supervision, say_warnings
+from wtal_core.source import settings_of
 
 
 def command(
-    experiment: ExperimentFile, settings: Settings = None, seeds: Seeds = None, out: Out = None, resume: Resume = False
+    experiment: Experiment,
+    annotations: Annotations = None,
+    features: Features = None,
+    settings: Settings = None,
+    seeds: Seeds = None,
+    out: Out = None,
+    resume: Resume = False,
 ) -> None:
     """Train every stream's model from video-level labels.
 
@@ -17,7 +24,7 @@ def command(
     from wtal_core.check import opened
     from wtal_core.progress import bars
 
-    with planned(experiment, settings, seeds, out, resume) as plan:
+    with planned(experiment, settings_of(settings, annotations, features), seeds, out, resume) as plan:
         found = opened(plan[0][1])
         say_supervision(plan[0][1], found)
         for path, seeded in plan:

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from wtal_core.cli.options import Dask, ExperimentFile, Resume, Settings, Workers, with_home
+from wtal_core.cli.options import Annotations, Dask, Experiment, Features, Resume, Settings, Workers, with_home
+from wtal_core.source import load, settings_of
 
 
 def command(
-    experiment: ExperimentFile,
+    experiment: Experiment,
     grid: Annotated[
         list[str],
         typer.Option(
@@ -29,13 +30,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    annotations: Annotations = None,
+    features: Features = None,
     settings: Settings = None,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="PATH",
             parser=with_home,
-            help="Where the result goes. Default: runs/NAME-OF-THE-FILE-tuned.",
+            help="Where the result goes. Default: runs/NAME-tuned, of the file or preset.",
             show_default=False,
         ),
     ] = None,
@@ -51,7 +54,6 @@ def command(
 
     Example: `wtal tune maan.toml --grid 'training.weight_decay=[0.0,0.01]' --group 'person-[0-9]+'`
     """
-    from wtal_core import config
     from wtal_core.cli.run import resumable, say_supervision
     from wtal_core.lock import taking
     from wtal_core.progress import bars
@@ -61,9 +63,10 @@ def command(
     from wtal_core.tuning.plan import plan_of
     from wtal_core.tuning.search import ranking_of, tasks_of
 
-    where = out or Path("runs") / f"{experiment.stem}-tuned"
-    base = config.load(experiment, settings or [])
-    request = results.Request(experiment, base, settings or [], grid, group)
+    where = out or Path("runs") / f"{experiment.name}-tuned"
+    given = settings_of(settings, annotations, features)
+    base = load(experiment, given)
+    request = results.Request(experiment.path, base, given, grid, group)
     plan = plan_of(base, grid, folds, group)
     with taking(where):
         results.begin(where, request, plan, resume=resume)

@@ -5,21 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wtal_core.cli.options import ExperimentFile, Out, Settings
+from wtal_core.cli.options import Annotations, Experiment, Features, Out, Settings
 from wtal_core.cli.run import run_folder
 from wtal_core.contracts import AMBIGUOUS
 from wtal_core.errors import Problems, WtalError
+from wtal_core.source import Source, settings_of
 
 if TYPE_CHECKING:
     from wtal_core.check import Opened
 
 
-def command(experiment: ExperimentFile, settings: Settings = None, out: Out = None) -> None:
+def command(
+    experiment: Experiment,
+    annotations: Annotations = None,
+    features: Features = None,
+    settings: Settings = None,
+    out: Out = None,
+) -> None:
     """Check an experiment, its components, its annotations, every value of its features, and where its runs would go.
 
-    Example: `wtal validate maan.toml --set data.features=/data/thumos14`
+    Example: `wtal validate maan-thumos14 --annotations thumos14.json --features /data/thumos14`
     """
-    found, problems = _examined(experiment, settings or [], run_folder(experiment, out))
+    given = settings_of(settings, annotations, features)
+    found, problems = _examined(experiment, given, run_folder(experiment, out))
     if found is None or problems:
         raise Problems(problems)
     dataset = found.dataset
@@ -38,20 +46,20 @@ def command(experiment: ExperimentFile, settings: Settings = None, out: Out = No
         print(f"  note: {note}")
 
 
-def _examined(file: Path, settings: list[str], out: Path) -> tuple[Opened | None, list[WtalError]]:
-    """What an experiment file opens, and all that is wrong with it, with its data to the last value, and with `out`."""
-    from wtal_core import check, config
+def _examined(experiment: Source, settings: list[str], out: Path) -> tuple[Opened | None, list[WtalError]]:
+    """What an experiment opens, and all that is wrong with it, with its data to the last value, and with `out`."""
+    from wtal_core import check, source
     from wtal_core.data.dataset import checksum_problems, survey
     from wtal_core.files import check_writable
 
-    experiment, problems = config.examine(file, settings)
+    opened, problems = source.examine(experiment, settings)
     try:
         check_writable(out)
     except WtalError as error:
         problems.append(error)
-    if experiment is None:
+    if opened is None:
         return None, problems
-    found, more = check.examine(experiment, scored=True)
+    found, more = check.examine(opened, scored=True)
     problems += more
     if found is not None:
         # A file that is missing is found twice, by its header and by its content.

@@ -17,6 +17,9 @@ with, in its `pyproject.toml`:
     [project.entry-points.wtal]
     my-package = "_my_package_plugin"
 
+It may bring presets too, experiments to run by name: a hook `wtal_presets` then returns names and files in a package,
+`{"mine-thumos14": "my_package:presets/thumos14.toml"}`.
+
 Name that module for your package, because Python imports one module of a name, whoever ships it. Keep it outside the
 package whose classes it names: an entry point inside it would run the package's `__init__`, and every `wtal plugins`
 would pay for it.
@@ -89,6 +92,9 @@ KINDS: Mapping[str, Kind] = {
     )
 }
 
+#: What plugins name: components of every kind, and presets, which are experiments in files of theirs.
+NAMED: Mapping[str, Kind] = {**KINDS, "preset": Kind("preset", "wtal-core")}
+
 
 def known_kind(text: str) -> Kind:
     """A kind as the command line takes it, words joined by a hyphen, an underscore or a space.
@@ -103,7 +109,10 @@ def known_kind(text: str) -> Kind:
 
 
 def hookspecs() -> type:
-    """The specifications of all hooks: each takes nothing and returns a mapping of names to `module:attribute`."""
+    """The specifications of all hooks: each takes nothing and returns a mapping of names to `module:attribute`.
+
+    Presets are files, `package:path/of/preset.toml`.
+    """
     mark = HookspecMarker("wtal")
 
     def specification(kind: Kind) -> Any:
@@ -111,7 +120,7 @@ def hookspecs() -> type:
             raise NotImplementedError
 
         hook.__name__ = hook.__qualname__ = kind.hook
-        hook.__doc__ = f"Components of the kind {kind.name} (`wtal_core.kinds.{kind.identifier}`)."
+        hook.__doc__ = f"What a plugin names of the kind {kind.name}."
         return mark(hook)
 
-    return type("Hooks", (), {kind.hook: staticmethod(specification(kind)) for kind in KINDS.values()})
+    return type("Hooks", (), {kind.hook: staticmethod(specification(kind)) for kind in NAMED.values()})

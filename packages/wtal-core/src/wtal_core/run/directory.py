@@ -96,7 +96,7 @@ def check_free(path: Path, experiment: config.Experiment, *, resume: bool) -> No
         return
     if not resume:
         raise RunError(f"{path} already holds a run; continue it with --resume, or choose another --out")
-    later = ("localization", "evaluation", "device", "trackers")  # nothing that training depends on
+    later = ("localization", "evaluation", "device", "trackers", "published")  # nothing that training depends on
     before = config.load(settled)
     changed = [
         key for key in config.differences(config.settled(experiment), before) if key.partition(".")[0] not in later
@@ -111,7 +111,7 @@ def finished(path: Path, experiment: config.Experiment) -> bool:
     if not (settled.exists() and (path / "evaluation.json").exists()):
         return False
     changed = config.differences(config.settled(experiment), config.load(settled))
-    return all(key.partition(".")[0] in ("device", "trackers") for key in changed)
+    return all(key.partition(".")[0] in ("device", "trackers", "published") for key in changed)
 
 
 def reopen(path: Path, settings: Sequence[str], section: str) -> Run:
