@@ -1,6 +1,6 @@
 """What each part of the recommended experiment brings: on the demo's recordings, and on short sounds in speech.
 
-Every row is `examples/recommended.toml` with something left out or changed. Those below the first train the first stage
+Every row is the preset `recommended` with something left out or changed. Those below the first train the first stage
 alone, with one model. Nothing was chosen on these evaluation subsets: the experiment's values were, on people and
 sentences of the training subsets.
 
@@ -18,6 +18,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from wtal_core.prediction.score import score
 from wtal_core.progress import bars
 from wtal_core.tasks import Task, perform, pool
 
-RECOMMENDED = Path(__file__).parents[1] / "examples" / "recommended.toml"
+RECOMMENDED = Path(str(files("wtal_core").joinpath("presets/recommended.toml")))
 DECODER = "model.decoder"
 FIRST_STAGE = "stages=[{}]"
 ROWS: dict[str, tuple[str, ...]] = {
