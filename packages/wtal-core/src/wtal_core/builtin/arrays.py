@@ -286,11 +286,13 @@ class Hdf5Array:
     def plain(self) -> PlainArray | None:
         """The array without HDF5, whose way to select rows takes several times as long, where it lies in one piece."""
         dataset = self.file[self.place]
-        offset = dataset.id.get_offset()  # None in chunks, and where nothing was written
-        if offset is None or dataset.id.get_type() != h5py.h5t.py_create(self.dtype):
+        made = dataset.id.get_create_plist()
+        in_one_piece = made.get_layout() == h5py.h5d.CONTIGUOUS and not made.get_external_count()
+        written = dataset.id.get_storage_size() > 0  # an offset says nothing of it, behind a user block
+        if not (in_one_piece and written and dataset.id.get_type() == h5py.h5t.py_create(self.dtype)):
             return None
         file = Path(dataset.file.filename)  # behind a link, another one
-        return PlainArray(file, self.shape, self.dtype, offset, by_column=False, size=file.stat().st_size)
+        return PlainArray(file, self.shape, self.dtype, dataset.id.get_offset(), False, file.stat().st_size)
 
     def verify(self) -> None:
         """Hold the array against its digest, if it has one.
