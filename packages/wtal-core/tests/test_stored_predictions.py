@@ -1,7 +1,9 @@
 """Predictions on disk are written and read video by video."""
 
 import re
+import shutil
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -75,3 +77,12 @@ def test_a_file_that_changes_meanwhile_is_named(saved):
     saved.write_bytes(b"junk")
     with pytest.raises(RunError, match=f"^{re.escape(str(saved))}: cannot read what was predicted of video 'v1': "):
         stored["v1"]
+
+
+def test_a_full_disk_is_told_before_hdf5_meets_it(saved, monkeypatch):
+    before = saved.read_bytes()
+    left = iter([2**30, 2**30, 2**20])
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=next(left)))
+    with pytest.raises(RunError, match=f"^{re.escape(str(saved))}: cannot write: No space left on device$"):
+        save_predictions(saved, "new", STREAMS, made())
+    assert (list(saved.parent.iterdir()), saved.read_bytes()) == ([saved], before)

@@ -7,6 +7,9 @@ by video, so that memory does not grow with their number.
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -21,6 +24,8 @@ from wtal_core.prediction.predict import StreamPrediction
 #: What is kept in memory of a file at most, in bytes, the videos that were read first: a sweep goes through them all
 #: for each of its points. The others are read each time.
 KEPT = 2**28
+#: What HDF5 may still hold of what it was given, in bytes; more than its cache of metadata is at first.
+ROOM = 2**23
 
 
 def save_predictions(
@@ -30,13 +35,19 @@ def save_predictions(
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["key"] = key
         for name, of_video in predictions:
+            _require_room(temporary.parent, sum(map(_size, of_video)))
             for stream, prediction in zip(streams, of_video, strict=True):
-                group = file.create_group(f"{name}/{stream}")
-                for part in StreamPrediction._fields[:3]:
-                    _write(group, part, getattr(prediction, part))
-                for part in ("intervals", "assemblies"):
-                    for field, array in ({} if (some := getattr(prediction, part)) is None else some._asdict()).items():
-                        _write(group, f"{part}/{field}", array)
+                _write_prediction(file.create_group(f"{name}/{stream}"), prediction)
+
+
+def _require_room(folder: Path, size: int) -> None:
+    """Stop before the disk is full: HDF5 cannot close a file that it cannot write, and may take the process with it.
+
+    Raises:
+        OSError: there is no room for so many bytes, and what HDF5 has not written yet.
+    """
+    if shutil.disk_usage(folder).free < size + ROOM:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class StoredPredictions(Mapping[str, list[StreamPrediction]]):
@@ -95,6 +106,14 @@ def _size(prediction: StreamPrediction) -> int:
     """In bytes."""
     arrays = [*prediction[:3], *(prediction.intervals or ()), *(prediction.assemblies or ())]
     return sum(array.nbytes for array in arrays)
+
+
+def _write_prediction(group: h5py.Group, prediction: StreamPrediction) -> None:
+    for part in StreamPrediction._fields[:3]:
+        _write(group, part, getattr(prediction, part))
+    for part in ("intervals", "assemblies"):
+        for field, array in ({} if (some := getattr(prediction, part)) is None else some._asdict()).items():
+            _write(group, f"{part}/{field}", array)
 
 
 def _write(group: h5py.Group, name: str, array: np.ndarray) -> None:
