@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-def read_ahead(iterations: Iterable[int], begin: Callable[[int], Callable[[], T]]) -> Iterator[T]:
+def read_ahead(iterations: Iterable[int], begin: Callable[[int], Callable[[], T]]) -> Generator[T, None, None]:
     """What iterations see, in order, each read while the caller is busy with the one before.
 
     Args:
