@@ -45,7 +45,9 @@ class Work(NamedTuple):
 
 WORK = {
     "train": Work(("run", "e.toml", "--out", "OUT", *FAST), ""),
-    "stages": Work(("run", "e.toml", "--out", "OUT", *FAST, "--set", STAGES), ""),
+    "stages": Work(
+        ("run", "e.toml", "--out", "OUT", *FAST, "--set", STAGES, "--set", "model.decoder=snippet-classifier"), ""
+    ),
     "tune": Work(
         ("tune", "e.toml", "--folds", "2", "--grid", "training.weight_decay=[0.0,0.01]", "--out", "OUT/t", *FAST),
         "",
@@ -149,6 +151,8 @@ def finished(folder: Path, work: Work) -> None:
         _, said = process.communicate()
         if process.returncode == 0 or "is there already, and complete" in said:
             return
+        if "another process" not in said:
+            break
         time.sleep(0.5)
     raise SystemExit(f"cannot be finished: {said}")
 
