@@ -151,7 +151,7 @@ def finished(folder: Path, work: Work) -> None:
         _, said = process.communicate()
         if process.returncode == 0 or "is there already, and complete" in said:
             return
-        if "another process" not in said:
+        if ": in use by " not in said:  # of a killed one, a moment longer
             break
         time.sleep(0.5)
     raise SystemExit(f"cannot be finished: {said}")
