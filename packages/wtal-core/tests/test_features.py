@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hypothesis_numpy
+from wtal_core.builtin.arrays import PlainArray
 from wtal_core.builtin.features import CsvFolder, Hdf5File, NpyFolder, NpzFolder, npy
 from wtal_core.builtin.pickled import load_arrays
 
@@ -623,3 +625,97 @@ def test_one_array_of_all_videos(tmp_path):
     assert raised(ValueError, npy, tmp_path / "all.npy", None, False, "names.npy") == (
         f"{tmp_path}/all.npy: 2 videos, but its index has 1 names"
     )
+
+
+# HDF5 as a plain file
+
+
+def _chunked(group, array):
+    group.create_dataset("rgb", data=array, chunks=(1, array.shape[1]))
+
+
+def _packed(group, array):
+    group.create_dataset("rgb", data=array, compression="gzip")
+
+
+def _with_a_leading_axis(group, array):
+    group.create_dataset("rgb", data=array[None])
+
+
+def _as_integers_of_few_bits(group, array):
+    kind = h5py.h5t.NATIVE_INT32.copy()
+    kind.set_precision(20)  # numpy has no such type, so that only HDF5 knows what the bytes mean
+    space = h5py.h5s.create_simple(array.shape)
+    h5py.h5d.create(group.id, b"rgb", kind, space).write(h5py.h5s.ALL, h5py.h5s.ALL, array.astype(np.int32))
+
+
+def _unwritten(group, array):
+    group.create_dataset("rgb", array.shape, np.float32, fillvalue=7)
+
+
+def _in_another_file(group, array):
+    with h5py.File(Path(group.file.filename).with_name("other.h5"), "w") as other:
+        other.create_dataset("x", data=array)
+    group["rgb"] = h5py.ExternalLink("other.h5", "/x")
+
+
+def _in_raw_bytes(group, array):
+    raw = Path(group.file.filename).with_name("raw.bin")
+    raw.write_bytes(b"0123" + array.astype(np.float32).tobytes())
+    group.create_dataset("rgb", array.shape, np.float32, external=[(str(raw), 4, h5py.h5f.UNLIMITED)])
+
+
+def _big_endian(group, array):
+    group.create_dataset("rgb", data=array.astype(">f8"))
+
+
+def _half(group, array):
+    group.create_dataset("rgb", data=array.astype(np.float16))
+
+
+@pytest.mark.parametrize("userblock", [0, 1024])
+@pytest.mark.parametrize(
+    ("write", "plain"),
+    [
+        (_chunked, False),
+        (_packed, False),
+        (_with_a_leading_axis, True),
+        (_as_integers_of_few_bits, False),
+        (_unwritten, False),
+        (_in_another_file, True),
+        (_in_raw_bytes, False),
+        (_big_endian, True),
+        (_half, True),
+    ],
+)
+def test_hdf5_in_one_piece_is_read_as_a_plain_file_and_says_the_same(tmp_path, write, plain, userblock):
+    array = np.arange(12.0).reshape(4, 3)
+    path = tmp_path / "f.h5"
+    with h5py.File(path, "w", userblock_size=userblock) as file:
+        write(file.create_group("v"), array)
+    store, rows = Hdf5File(path), np.array([3, 0, 0])
+    assert isinstance(store._open(("v", "rgb")), PlainArray) == plain
+    with h5py.File(path) as file:
+        expected = file["v/rgb"][()].reshape(array.shape)
+    for got, wanted in ((store.read("v", "rgb"), expected), (store.read("v", "rgb", rows), expected[rows])):
+        assert got.dtype == wanted.dtype
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_hdf5_that_shrinks_after_it_was_opened_is_named(tmp_path):
+    path = write_hdf5(tmp_path / "f.h5", {("v", "rgb"): FEATURES})
+    store = Hdf5File(path)
+    store.shape("v", "rgb")
+    os.truncate(path, path.stat().st_size - 1)
+    with pytest.raises(
+        ValueError, match=re.escape(f"{path}: the file has changed since it was first read; start again")
+    ):
+        store.read("v", "rgb")
+
+
+def test_features_are_read_without_preadv_too(tmp_path, monkeypatch):
+    """Windows has none."""
+    monkeypatch.delattr(os, "preadv")
+    store = NpyFolder(write_npy(tmp_path / "folder", {("v", "rgb"): FEATURES}))
+    np.testing.assert_array_equal(store.read("v", "rgb"), FEATURES)
+    np.testing.assert_array_equal(store.read("v", "rgb", np.array([1, 0, 1])), FEATURES[[1, 0, 1]])

@@ -139,7 +139,7 @@ def test_what_is_stored_is_what_was_computed(tmp_path, models):
     none = StreamPrediction(drawn(2, 5), drawn(2, 5), drawn(2), own())
     computed = {"jump/v1": [average(members), ONE._replace(attention=drawn(2, 5), response=drawn(2, 5)), none]}
     computed["jump/v1"][1] = computed["jump/v1"][1]._replace(class_scores=drawn(2))
-    save_predictions(tmp_path / "p.h5", "key", ("a", "b", "c"), computed)
+    save_predictions(tmp_path / "p.h5", "key", ("a", "b", "c"), computed.items())
     stored = load_predictions(tmp_path / "p.h5", "key", ("a", "b", "c"), ["jump/v1"])
     for before, after in zip(computed["jump/v1"], stored["jump/v1"], strict=True):
         assert flat(before) == flat(after)

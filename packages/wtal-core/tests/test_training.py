@@ -476,3 +476,13 @@ def test_what_is_tied_in_training_is_refused_at_the_first_checkpoint(written, tm
         "parameters in training; do so when it is built"
     )
     assert not (tmp_path / "c").exists()
+
+
+def test_a_checkpoint_that_does_not_fit_the_disk_is_one_message(train, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    said = "checkpoint.safetensors: cannot write: Error while serializing: I/O error: No space left on device"
+    with pytest.raises(RunError, match=re.escape(said)):
+        train(checkpoint=tmp_path / "checkpoint.safetensors")

@@ -7,8 +7,6 @@ An array (1, T, D) is taken for (T, D).
 from __future__ import annotations
 
 import hashlib
-import io
-import itertools
 import os
 import stat
 import zipfile
@@ -49,8 +47,8 @@ class StoredArray(Protocol):
 
 
 @dataclass(frozen=True)
-class NpyArray:
-    """Where the numbers of a `.npy` file lie. Reads go by the file's name, so that none holds it open."""
+class PlainArray:
+    """Numbers that lie in a file one after the other, as in `.npy`. Reads open it by its name, and close it."""
 
     file: Path
     shape: tuple[int, ...]
@@ -60,8 +58,8 @@ class NpyArray:
     size: int  # bytes of the whole file
 
     @classmethod
-    def find(cls, file: Path) -> NpyArray:
-        """Read the header of a file, which must be an array (T, D) of numbers and whole.
+    def find(cls, file: Path) -> PlainArray:
+        """Read the header of a `.npy` file, which must be an array (T, D) of numbers and whole.
 
         Raises:
             OSError: it is not there, is no file, or cannot be opened.
@@ -71,7 +69,7 @@ class NpyArray:
         return replace(array, shape=require_features(array.shape, array.dtype, str(file)))
 
     @classmethod
-    def of_any_shape(cls, file: Path) -> NpyArray:
+    def of_any_shape(cls, file: Path) -> PlainArray:
         """As `find`, of whatever shape and dtype."""
         try:
             about = regular(file)
@@ -90,17 +88,18 @@ class NpyArray:
             raise ValueError(f"{file}: not a readable .npy file: {one_line(error)}") from None
         return cls(file, array.shape, array.dtype, array.offset, not array.flags.c_contiguous, about.st_size)
 
-    def part(self, number: int) -> NpyArray:
+    def part(self, number: int) -> PlainArray:
         """The array (T, D) of one video, of an array (N, T, D)."""
         _, length, width = self.shape
         return replace(self, shape=(length, width), offset=self.offset + number * length * width * self.dtype.itemsize)
 
     def read(self, rows: IntArray | None = None) -> NDArray[np.generic]:
-        """The array, or some of its rows, neighbours in one piece: cheaper than to map the file and unmap it."""
+        """The array, or some of its rows: to read each is cheaper than to map the file and unmap it."""
         length, width = self.shape
         try:
-            with self.file.open("rb", buffering=0) as opened:
-                if os.fstat(opened.fileno()).st_size != self.size:  # then the header that was read says nothing
+            opened = os.open(self.file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            try:
+                if os.fstat(opened).st_size != self.size:  # then the header that was read says nothing
                     raise self._changed()
                 if rows is None or self.by_column:
                     array = np.empty(self.shape, self.dtype, order="F" if self.by_column else "C")
@@ -108,25 +107,34 @@ class NpyArray:
                     return array if rows is None else array[rows]
                 array = np.empty((len(rows), width), self.dtype)
                 buffer, size = _bytes(array), width * self.dtype.itemsize
-                wanted = np.arange(length)[rows]
-                begins = np.flatnonzero(np.diff(wanted, prepend=-2) != 1).tolist()
-                for first, last in itertools.pairwise([*begins, len(wanted)]):
-                    self._fill(opened, buffer[first * size : last * size], int(wanted[first]) * size)
+                for number, row in enumerate(np.arange(length)[rows].tolist()):
+                    self._fill(opened, buffer[number * size : (number + 1) * size], row * size)
                 return array
+            finally:
+                os.close(opened)
         except OSError as error:
             raise unopened(self.file, error) from error
 
-    def _fill(self, opened: io.FileIO, buffer: memoryview, start: int) -> None:
-        opened.seek(self.offset + start)
-        count = opened.readinto(buffer)
-        while count and count < len(buffer):  # the system reads no more than 2 GiB at once
-            buffer = buffer[count:]
-            count = opened.readinto(buffer)
-        if count < len(buffer):
-            raise self._changed()
+    def _fill(self, opened: int, buffer: memoryview, start: int) -> None:
+        done = 0
+        while done < len(buffer):  # mostly once: the system reads no more than 2 GiB at once
+            count = _read_at(opened, buffer[done:], self.offset + start + done)
+            if not count:
+                raise self._changed()
+            done += count
 
     def _changed(self) -> ValueError:
         return ValueError(f"{self.file}: the file has changed since it was first read; start again")
+
+
+def _read_at(opened: int, buffer: memoryview, start: int) -> int:
+    """Read from a place of an open file; returns how many bytes there were."""
+    if hasattr(os, "preadv"):
+        return os.preadv(opened, [buffer], start)
+    os.lseek(opened, start, os.SEEK_SET)
+    content = os.read(opened, len(buffer))
+    buffer[: len(content)] = content
+    return len(content)
 
 
 def _bytes(array: NDArray[np.generic]) -> memoryview:
@@ -160,7 +168,7 @@ def npz_members(file: Path) -> list[str]:
 
 
 def npz_member(file: Path, member: str) -> Loaded:
-    """One array of a `.npz` file. Raises as `npz_members` and `NpyArray.find`."""
+    """One array of a `.npz` file. Raises as `npz_members` and `PlainArray.find`."""
     where = f"{file}: array {member!r}"
 
     def whole() -> NDArray[np.generic]:
@@ -274,6 +282,17 @@ class Hdf5Array:
         except OSError as error:
             name = self.file.filename
             raise ValueError(f"{name}: cannot read dataset '/{self.place}': {one_line(error)}") from error
+
+    def plain(self) -> PlainArray | None:
+        """The array without HDF5, whose way to select rows takes several times as long, where it lies in one piece."""
+        dataset = self.file[self.place]
+        made = dataset.id.get_create_plist()
+        in_one_piece = made.get_layout() == h5py.h5d.CONTIGUOUS and not made.get_external_count()
+        written = dataset.id.get_storage_size() > 0  # an offset says nothing of it, behind a user block
+        if not (in_one_piece and written and dataset.id.get_type() == h5py.h5t.py_create(self.dtype)):
+            return None
+        file = Path(dataset.file.filename)  # behind a link, another one
+        return PlainArray(file, self.shape, self.dtype, dataset.id.get_offset(), False, file.stat().st_size)
 
     def verify(self) -> None:
         """Hold the array against its digest, if it has one.

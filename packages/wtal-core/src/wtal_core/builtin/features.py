@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from wtal_core.builtin.arrays import (
     Hdf5Array,
     Loaded,
-    NpyArray,
+    PlainArray,
     StoredArray,
     View,
     csv_table,
@@ -321,7 +321,7 @@ class NpyFolder(_Folder):
     reads, reader, suffix = ".npy files", "npy", ".npy"
 
     def _open(self, place: Parts) -> StoredArray:
-        return NpyArray.find(self._file(place))
+        return PlainArray.find(self._file(place))
 
 
 class NpzFolder(_Folder):
@@ -402,7 +402,7 @@ class NpyFile(Tree):
     ) -> None:
         super().__init__(path, streams, transposed)
         try:
-            array = NpyArray.of_any_shape(path)
+            array = PlainArray.of_any_shape(path)
         except ValueError as error:
             if "pickled" not in str(error):
                 raise
@@ -509,9 +509,13 @@ class Hdf5File(Tree):
 
     def verify(self, name: str, stream: str) -> None:
         """Hold an array against its digest, if it has one; raises as `read`."""
-        self._open(self._place(name, stream)).verify()
+        self._in_hdf5(self._place(name, stream)).verify()
 
-    def _open(self, place: Parts) -> Hdf5Array:
+    def _open(self, place: Parts) -> StoredArray:
+        array = self._in_hdf5(place)
+        return array.plain() or array
+
+    def _in_hdf5(self, place: Parts) -> Hdf5Array:
         dataset = self._dataset("/".join(place))
         where = self._where(place)
         try:

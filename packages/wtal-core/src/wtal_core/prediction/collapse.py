@@ -14,7 +14,8 @@ between it is a cliff: under a rising weight decay MAAN's and SoftMaxNorm's atte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +38,24 @@ FEW_FOR_A_CLASS = 10
 NEARLY_ALL = 0.9
 
 
+class _Map(NamedTuple):
+    """What is looked at of an attention or a response (C, T) of one video."""
+
+    length: int  # T
+    flat: bool  # one value, to the bit
+    alike: bool  # hardly differs between snippets, of any class
+    mean: float
+
+    @classmethod
+    def of(cls, one: FloatArray) -> _Map:
+        flat = _flat(one)
+        # The first class that varies is the answer, and mostly the first of all.
+        alike = flat or all(spread(row, 0) < SNIPPETS_ALIKE for row in one)
+        return cls(one.shape[1], flat, alike, float(one.mean()))
+
+
 def collapses(
-    predictions: Sequence[StreamPrediction],
+    predictions: Iterable[StreamPrediction],
     differs: NDArray[np.bool_],
     classes: Sequence[str],
     untrained: StreamPrediction,
@@ -49,24 +66,29 @@ def collapses(
     attention of one on all that is seen, is no collapse: it had one value, to the bit, before training too.
 
     Args:
-        predictions: of the videos.
+        predictions: of the videos, gone through once.
         differs: (C,) bool, whether videos should differ in a class: some have it and some do not.
         classes: the C names.
         untrained: what the same model says of any video before it is trained.
     """
-    found = list(_constant_classes(predictions, differs, classes))
-    for name in ("attention", "response"):
-        maps = [getattr(one, name) for one in predictions]
-        found += _constant_maps(name, maps, getattr(untrained, name))
+    scores: list[FloatArray] = []
+    maps: dict[str, list[_Map]] = {"attention": [], "response": []}
+    for one in predictions:
+        scores.append(one.class_scores)
+        for name, of_videos in maps.items():
+            of_videos.append(_Map.of(getattr(one, name)))
+    found = list(_constant_classes(scores, differs, classes))
+    for name, of_videos in maps.items():
+        found += _constant_maps(name, of_videos, _flat(getattr(untrained, name)))
     return found
 
 
 def _constant_classes(
-    predictions: Sequence[StreamPrediction], differs: NDArray[np.bool_], classes: Sequence[str]
+    of_videos: Sequence[FloatArray], differs: NDArray[np.bool_], classes: Sequence[str]
 ) -> Iterator[str]:
-    if len(predictions) < FEW or not differs.any():
+    if len(of_videos) < FEW or not differs.any():
         return
-    scores = np.stack([one.class_scores for one in predictions])  # (N, C)
+    scores = np.stack(of_videos)  # (N, C)
     alike = differs & (spread(scores, 0) < VIDEOS_ALIKE)
     if (alike == differs).all():
         yield f"class scores hardly differ between the {len(scores)} videos ({_about(scores.mean(0)[differs])})"
@@ -86,16 +108,15 @@ def _constant_classes(
             )
 
 
-def _constant_maps(name: str, maps: Sequence[FloatArray], untrained: FloatArray) -> Iterator[str]:
-    told = [one for one in maps if one.shape[1] >= FEW]
-    if len(told) < FEW or (_flat(untrained) and all(map(_flat, told))):
+def _constant_maps(name: str, maps: Sequence[_Map], untrained_flat: bool) -> Iterator[str]:
+    told = [one for one in maps if one.length >= FEW]
+    if len(told) < FEW or (untrained_flat and all(one.flat for one in told)):
         return
-    # The first class that varies is the answer, and mostly the first of all.
-    constant = [one for one in told if all(spread(row, 0) < SNIPPETS_ALIKE for row in one)]
+    constant = [one for one in told if one.alike]
     if len(constant) >= NEARLY_ALL * len(told):
         yield (
             f"{name} hardly differs between snippets in {len(constant)} of {len(told)} videos "
-            f"({_about(np.array([one.mean() for one in constant]))})"
+            f"({_about(np.array([one.mean for one in constant]))})"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,9 +36,8 @@ def predict_videos(
     models: Mapping[str, Sequence[StreamModel]],
     settings: config.Localization,
     registry: Registry,
-    report: Callable[[str], None] = lambda _: None,
-) -> dict[str, list[StreamPrediction]]:
-    """Run every stream's trained models over each video; `report` hears of each finished video.
+) -> Iterator[tuple[str, list[StreamPrediction]]]:
+    """Run every stream's trained models over each video, one after the other; gives its name and what they say.
 
     Args:
         dataset: where the features are.
@@ -46,24 +45,21 @@ def predict_videos(
         models: of each stream, whose predictions are averaged.
         settings: say which activation, and which snippets are shown.
         registry: where components are found.
-        report: shows progress.
 
     Raises:
         PluginError: a component fails on a video, or what it answers breaks its contract.
     """
     activation, clip = registry.build("activation", settings.activation), registry.build("clip", settings.clip)
-    predictions: dict[str, list[StreamPrediction]] = {}
     for video in videos:
-        predictions[video.name] = []
+        of_video = []
         for stream, members in models.items():
             with during(f"fails on video {video.name!r}, stream {stream!r}"):
                 rows = clip(dataset.length(video, stream), np.random.default_rng(0))
                 require_even(rows, dataset.length(video, stream), clip.component.name)
                 features = dataset.read(video, stream)
                 shown = features if len(rows) == len(features) and (np.diff(rows) == 1).all() else features[rows]
-                predictions[video.name].append(average([predict(model, activation, shown) for model in members]))
-        report(video.name)
-    return predictions
+                of_video.append(average([predict(model, activation, shown) for model in members]))
+        yield video.name, of_video
 
 
 def predict(model: StreamModel, activation: Activation, features: NDArray[np.float32]) -> StreamPrediction:

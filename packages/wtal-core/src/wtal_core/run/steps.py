@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from wtal_core.prediction.detect import localize as detect
 from wtal_core.prediction.predict import StreamPrediction, predict_videos
 from wtal_core.prediction.score import metrics as flat
 from wtal_core.prediction.score import score
-from wtal_core.prediction.store import load_predictions, save_predictions
+from wtal_core.prediction.store import StoredPredictions, load_predictions, save_predictions
 from wtal_core.progress import Progress, Silent
 from wtal_core.run import metrics, results
 from wtal_core.run.directory import Run, as_json, create
@@ -239,8 +239,10 @@ def _finish(run: Run) -> str:
 
 def predict(
     run: Run, subset: Literal["training", "test"], progress: Progress = SILENT, stage: int | None = None
-) -> dict[str, list[StreamPrediction]]:
+) -> StoredPredictions:
     """What a stage's models, by default the last's, say of a subset's videos, by stream; computed once and kept.
+
+    A video is read when it is asked for.
 
     Raises:
         RunError: a model is not trained, or its training was interrupted; or another process holds the run.
@@ -249,18 +251,26 @@ def predict(
     videos: Sequence[Video] = run.dataset.training if subset == "training" else run.dataset.test
     path, key = run.predictions(number, subset), _key(run, number)
     streams = run.dataset.streams
-    predictions = load_predictions(path, key, streams, [video.name for video in videos])
+    names = [video.name for video in videos]
+    predictions = load_predictions(path, key, streams, names)
     if predictions is None:
         with taking(run.path):
             models = load_models(run, number)
-            advance = progress.stage(f"predict {subset} subset", len(videos))
-            done = itertools.count(1)
             settings = config.stages(run.experiment)[number].localization
-            predictions = predict_videos(
-                run.dataset, videos, models, settings, run.registry, lambda name: advance(next(done), name)
-            )
-            save_predictions(path, key, streams, predictions)
+            made = predict_videos(run.dataset, videos, models, settings, run.registry)
+            advance = progress.stage(f"predict {subset} subset", len(videos))
+            save_predictions(path, key, streams, _told(made, advance))
+            predictions = StoredPredictions(path, key, streams, names)
     return predictions
+
+
+def _told(
+    made: Iterable[tuple[str, list[StreamPrediction]]], advance: Callable[[int, str], None]
+) -> Iterator[tuple[str, list[StreamPrediction]]]:
+    """The same, telling of each that is done."""
+    for number, (name, of_video) in enumerate(made, start=1):
+        yield name, of_video
+        advance(number, name)
 
 
 def localize(run: Run, progress: Progress = SILENT) -> Localized:

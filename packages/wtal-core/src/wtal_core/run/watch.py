@@ -30,11 +30,10 @@ def watch_predictions(
     Labels serve to know in which classes videos differ: that all have one is no fault of the model.
     """
     videos = run.dataset.training if subset == "training" else run.dataset.test
-    of_videos = [predictions[video.name] for video in videos]
     differs = _differs(run, videos)
     found = []
     for number, stream in enumerate(run.dataset.streams):
-        of_stream = [one[number] for one in of_videos]
+        of_stream = (predictions[video.name][number] for video in videos)
         facts = collapses(of_stream, differs, run.dataset.classes, _untrained(run, settings, stream))
         if facts:
             found.append(

@@ -48,7 +48,10 @@ def save_checkpoint(
         about["tied"] = tied
     with replacing(path) as temporary:
         # One entry, because safetensors writes several in any order, and equal checkpoints must be equal to the byte.
-        safetensors.torch.save_file(tensors, temporary, metadata={"wtal": json.dumps(about)})
+        try:
+            safetensors.torch.save_file(tensors, temporary, metadata={"wtal": json.dumps(about)})
+        except SafetensorError as error:
+            raise RunError(f"{path}: cannot write: {one_line(error)}") from error
 
 
 def model_tensors(model: StreamModel) -> tuple[dict[str, Tensor], dict[str, str]]:
