@@ -10,7 +10,7 @@ from wtal_core.model import build_model
 from wtal_core.registry import discover
 from wtal_core.seeds import seed_of, seeded
 from wtal_core.testing import parametrize_with_clauses, tmp_plugin
-from wtal_core.training.batches import Clips, clip_rows, make_batch, read_rows, snippet_targets, targets_of
+from wtal_core.training.batches import clip_rows, make_batch, read_rows, snippet_targets, targets_of
 
 # Epochs
 
@@ -106,9 +106,7 @@ def test_counts_are_given_only_if_the_experiment_says_so(counts):
 def batch_of(dataset, rows, lessons=None, moments=None):
     model = build_model(config.stages(EXPERIMENT)[0], discover(), Dimensions(4, 2), moments)
     instances = dataset.targets(dataset.training)
-    videos = [dataset.training[i] for i in (4, 1)]
-    clips = Clips(np.array([4, 1]), np.array(rows), read_rows(dataset, videos, "rgb", np.array(rows)))
-    return model, make_batch(dataset, clips, model, instances, lessons)
+    return model, make_batch(dataset, "rgb", np.array([4, 1]), np.array(rows), model, instances, lessons)
 
 
 EXPERIMENT = config.Experiment(data=config.Data(annotations="", features="", grid="duration"))

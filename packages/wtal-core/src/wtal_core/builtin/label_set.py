@@ -124,7 +124,8 @@ def widened(shares: FloatArray, root: float) -> FloatArray:
     total = np.minimum(shares.sum(0), 1)
     foreground, background = total ** (1 / root), (1 - total) ** (1 / root)
     factor = np.divide(foreground / (foreground + background), total, out=np.zeros_like(total), where=total > 0)
-    return np.clip(shares * factor, 0, 1)
+    lifted: FloatArray = np.clip(shares * factor, 0, 1)
+    return lifted
 
 
 def moving_mean(rows: FloatArray, width: int) -> FloatArray:

@@ -23,7 +23,7 @@ from wtal_core.testing.trial import Trial, clause
 
 
 class FeatureStore(Protocol):
-    """Snippet features of a data set, read lazily. Training reads in a thread of its own, never twice at once.
+    """Snippet features of a data set, read lazily.
 
     It may also have `layout(stream)`: in a few words, what was found of a stream and how it is read; and
     `verify(name, stream)`, which raises a `ValueError` if an array is not what a checksum of the layout says.

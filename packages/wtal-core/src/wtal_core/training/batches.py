@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -43,34 +42,28 @@ def snippet_targets(lessons: Sequence[FloatArray], rows: IntArray) -> NDArray[np
     return targets
 
 
-class Clips(NamedTuple):
-    """What one iteration sees."""
-
-    chosen: IntArray  # (B,), of the training videos
-    rows: IntArray  # (B, T), -1 where a snippet is hidden
-    features: NDArray[np.float32]  # (B, T, D), zero where a row is -1
-
-
 def make_batch(
     dataset: Dataset,
-    clips: Clips,
+    stream: str,
+    chosen: IntArray,
+    rows: IntArray,
     model: StreamModel,
     instances: FloatArray,
     lessons: Mapping[str, FloatArray] | None,
 ) -> Batch:
-    """The batch of what an iteration sees, standardised by the model and on its device.
+    """The batch of the chosen training videos (B,) at rows (B, T), standardised by the model and on its device.
 
     Of all training videos it is given `instances` per class, (N, C), and what the teacher says, (C, length) by name.
     """
     device = model.mean.device
-    chosen, rows, given = clips
-    features = torch.from_numpy(given).to(device)
+    videos = [dataset.training[i] for i in chosen]
+    features = torch.from_numpy(read_rows(dataset, videos, stream, rows)).to(device)
     shown = rows >= 0
     mask = None if shown.all() else torch.from_numpy(shown).to(device)
     standardized = model.standardized(features)
     if mask is not None:
         standardized = standardized * mask.unsqueeze(2)
-    taught = None if lessons is None else snippet_targets([lessons[dataset.training[i].name] for i in chosen], rows)
+    taught = None if lessons is None else snippet_targets([lessons[video.name] for video in videos], rows)
     targets = targets_of(instances[chosen], dataset.data.counts, device, taught)
     return Batch(standardized, mask, targets, torch.from_numpy(rows).to(device))
 

@@ -1,15 +1,13 @@
 """Training of one stream's model.
 
 All randomness of iteration i is a function of (seed, stream, i): which videos, which snippets, which dropout. A resumed
-run therefore needs no generator state to equal an uninterrupted one, only the model's and the optimiser's tensors. So
-features can be read ahead, too.
+run therefore needs no generator state to equal an uninterrupted one, only the model's and the optimiser's tensors.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +24,8 @@ from wtal_core.kinds.decoder import Refusal
 from wtal_core.model import StreamModel, build_model
 from wtal_core.registry import Registry
 from wtal_core.seeds import seeded
-from wtal_core.training.batches import Clips, clip_rows, make_batch, read_rows
+from wtal_core.training.batches import clip_rows, make_batch
 from wtal_core.training.checkpoint import load_checkpoint, save_checkpoint, take_over
-from wtal_core.training.reading import read_ahead
 
 #: Iterations between two lines of metrics.
 LOG_EVERY = 10
@@ -72,55 +69,31 @@ def train(
     """
     settings, dataset = task.settings.training, task.dataset
     model, optimizer, start = _begin(task, moments, fresh)
-    index, instances = dataset.streams.index(task.stream), dataset.targets(dataset.training)
-    iterations = range(start + 1, settings.iterations + 1)
-    with closing(read_ahead(iterations, _clips(task, instances, start))) as seen:
-        for done, clips in zip(iterations, seen, strict=True):
-            with _in_iteration(task, done, start):
-                batch = make_batch(dataset, clips, model, instances, task.lessons)
-                with seeded(task.seed, index, done):
-                    terms = _step(model, optimizer, batch, task, clips.chosen, done)
-            saves = done % settings.checkpoint_every == 0 or done == settings.iterations
-            if _logs(task, done) or saves:
-                values = _finite(terms, task.stream, done)
-                if _logs(task, done):
-                    report(done, values)
-            if saves:
-                save_checkpoint(task.checkpoint, model, optimizer, done, dataset.classes)
-
-
-def _logs(task: Task, done: int) -> bool:
-    return done % LOG_EVERY == 0 or done == task.settings.training.iterations
-
-
-def _doing(task: Task, done: int) -> str:
-    return f"fails in iteration {done} of training, stream {task.stream!r}"
-
-
-def _in_iteration(task: Task, done: int, start: int) -> AbstractContextManager[None]:
-    return during(_doing(task, done), checked=_logs(task, done) or done <= start + CHECKED, finite=done == 1)
-
-
-def _clips(task: Task, instances: FloatArray, start: int) -> Callable[[int], Callable[[], Clips]]:
-    """A function that decides what an iteration sees, and returns what reads it."""
-    dataset, settings = task.dataset, task.settings.training
+    index = dataset.streams.index(task.stream)
     sampler = task.registry.build("sampler", settings.sampler)
     clip = task.registry.build("clip", settings.clip)
+    instances = dataset.targets(dataset.training)
     labels = (instances > 0).astype(np.float64)
-    index = dataset.streams.index(task.stream)
-
-    def begin(done: int) -> Callable[[], Clips]:
-        with _in_iteration(task, done, start):
+    for done in range(start + 1, settings.iterations + 1):
+        logs = done % LOG_EVERY == 0 or done == settings.iterations
+        saves = done % settings.checkpoint_every == 0 or done == settings.iterations
+        what = f"fails in iteration {done} of training, stream {task.stream!r}"
+        with during(what, checked=logs or done <= start + CHECKED, finite=done == 1):
             try:
                 chosen = sampler(labels, settings.batch_size, task.seed, done - 1)
             except ValueError as error:  # by which it refused nothing before training
-                raise PluginError(f"{sampler.component} {_doing(task, done)}: {failure(error)}") from error
+                raise PluginError(f"{sampler.component} {what}: {failure(error)}") from error
             generator = np.random.default_rng([task.seed, index, done - 1])
-            videos = [dataset.training[i] for i in chosen]
-            rows = clip_rows(dataset, videos, task.stream, clip, generator)
-        return lambda: Clips(chosen, rows, read_rows(dataset, videos, task.stream, rows))
-
-    return begin
+            rows = clip_rows(dataset, [dataset.training[i] for i in chosen], task.stream, clip, generator)
+            batch = make_batch(dataset, task.stream, chosen, rows, model, instances, task.lessons)
+            with seeded(task.seed, index, done):
+                terms = _step(model, optimizer, batch, task, chosen, done)
+        if logs or saves:
+            values = _finite(terms, task.stream, done)
+            if logs:
+                report(done, values)
+        if saves:
+            save_checkpoint(task.checkpoint, model, optimizer, done, dataset.classes)
 
 
 def _begin(
