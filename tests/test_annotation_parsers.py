@@ -187,16 +187,17 @@ def test_an_odd_file_is_read_alike(write, read, content, expected):
     assert answer == expected
 
 
-#: What the runner refuses, because a recording has no such time and features have none there either. The evaluator
-#: compares intervals with each other alone, and files of detections have such times.
-OUTSIDE_THE_RECORDING = [one(start=-1), one(start=11, end=12)]
-
-
-@pytest.mark.parametrize("instance", OUTSIDE_THE_RECORDING)
-def test_an_interval_outside_the_recording_is_refused_by_the_runner_alone(write, instance):
-    path = write(odd(instance))
+def test_an_interval_before_the_recording_is_refused_by_the_runner_alone(write):
+    """A recording has no such time. The evaluator compares intervals alone, and files of detections have such times."""
+    path = write(odd(one(start=-1)))
     assert read_by_core(path, "test") == REFUSED
-    assert read_by_eval(path, "test") == {"v": [("jump", *map(float, instance["segment"]))]} | W
+    assert read_by_eval(path, "test") == {"v": [("jump", -1.0, 2.0)]} | W
+
+
+def test_an_interval_after_the_recording_is_read_alike(write):
+    """Public files have such intervals, which count as ground truth."""
+    path = write(odd(one(start=11, end=12)))
+    assert read_by_core(path, "test") == read_by_eval(path, "test") == {"v": [("jump", 11.0, 12.0)]} | W
 
 
 @pytest.mark.parametrize(

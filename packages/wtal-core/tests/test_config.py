@@ -520,6 +520,26 @@ TYPES = {
 }
 
 
+def test_a_stage_may_change_some_options_of_a_component(write):
+    stages = """
+[[stages]]
+[[stages]]
+model = { decoder = { dropout = 0.5 }, aggregator = "mean" }
+training = { clip = { snippets = 9 } }
+localization = { proposer = { name = "intervals" } }
+"""
+    experiment = config.load(write(DATA + stages), ["model.decoder.hidden=7"])
+    first, second = config.stages(experiment)
+    decoder = {"name": "attention-pooling", "hidden": 7}
+    assert (first.model.decoder, second.model.decoder) == (decoder, decoder | {"dropout": 0.5})
+    assert second.model.aggregator == "mean"
+    assert second.training.clip == {"name": config.name_of(first.training.clip), "snippets": 9}
+    assert second.localization.proposer == {"name": "intervals"}
+    assert "stages[1].model.decoder" not in [path for path, *_ in config.components(experiment)]
+    again = config.load(write(config.dump(config.settled(experiment))))
+    assert [one[1:3] for one in config.stages(again)] == [one[1:3] for one in config.stages(experiment)]
+
+
 @pytest.mark.parametrize(
     ("stage", "said"),
     [
@@ -535,13 +555,6 @@ TYPES = {
         *(
             (f"model = {{ {key} = 3 }}", f"`stages[1].model.{key}`: Expected `str | table`, got `int`")
             for key in ("decoder", "aggregator")
-        ),
-        *(
-            (
-                f"{section} = {{ {key} = {{ x = 1 }} }}",
-                f"`stages[1].{section}.{key}` is a table without a `name`, a string that says which component it is",
-            )
-            for section, key in [("model", "decoder"), ("training", "clip"), ("localization", "activation")]
         ),
         ("training = { losses = 3 }", "`stages[1].training.losses`: Expected `array`, got `int`"),
         ("training = { losses = [3] }", "`stages[1].training.losses[0]`: Expected `str | table`, got `int`"),

@@ -1,7 +1,7 @@
 """Time axis, joint streams, and what is checked before training."""
 
 import errno
-from pathlib import Path
+import os
 
 import numpy as np
 import pytest
@@ -550,7 +550,7 @@ def test_the_advice_fits_the_cause(opened, folder, monkeypatch, error, remedy):
     def refuse(*_, **__):
         raise error
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(DataError) as raised:
         dataset.read(dataset.training[0], "rgb")
     assert str(raised.value) == (

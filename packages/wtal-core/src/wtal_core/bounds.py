@@ -48,10 +48,10 @@ def supervised(experiment: config.Experiment, registry: Registry, dataset: Datas
     return msgspec.structs.replace(own, model=msgspec.structs.replace(last.model, decoder=options))
 
 
-def complete_chance(path: Path, experiment: config.Experiment, resume: bool) -> dict[str, Any]:
+def complete_chance(path: Path, experiment: config.Experiment) -> dict[str, Any]:
     """A run of random predictions, as `run.complete` is one of models: localized and scored by the same steps."""
     with taking(path):
-        run = create(path, experiment, opened(experiment, scored=True), resume=resume)
+        run = create(path, experiment, opened(experiment, scored=True), resume=True)
         settings = config.stages(experiment)[-1].localization
         predictions = chance(run.dataset, experiment.seed)
         localized = localize(run.dataset, run.dataset.test, predictions, settings, run.registry)

@@ -34,7 +34,7 @@ class Row(NamedTuple):
     experiment: config.Experiment
     found: Opened
     ranked: bool = True  #: compared with the others; a bound is not
-    complete: Callable[[Path, config.Experiment, bool], dict[str, Any]] = complete  #: makes a run
+    complete: Callable[[Path, config.Experiment], dict[str, Any]] = complete  #: makes a run
 
     def seeded(self, seed: int) -> config.Experiment:
         """The experiment of one of its runs."""
@@ -202,7 +202,7 @@ def compare(
     runs = {(row.name, seed): (row, folder_of(out, row.name, seed)) for row in rows for seed in seeds}
     there = {key for key, (row, path) in runs.items() if resume and finished(path, row.seeded(key[1]))}
     tasks = [
-        Task(_label(key), row.complete, (path, row.seeded(key[1]), resume))
+        Task(_label(key), row.complete, (path, row.seeded(key[1])))
         for key, (row, path) in runs.items()
         if key not in there
     ]

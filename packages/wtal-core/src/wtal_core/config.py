@@ -128,7 +128,8 @@ class Evaluation(Table, frozen=True):
 class Stage(Table, frozen=True):
     """One round of training. What it does not change is as in the tables `model`, `training` and `localization`."""
 
-    model: dict[str, Any] = field(default_factory=dict)  #: what differs from the table `model`
+    #: what differs from the table `model`; of a component without a `name`, only the options given differ
+    model: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)  #: what differs from the table `training`
     #: what differs from the table `localization`; by this the next stage's teacher sees detections
     localization: dict[str, Any] = field(default_factory=dict)
@@ -363,9 +364,29 @@ def _stage(experiment: Experiment, number: int) -> tuple[StageSettings, list[Pro
     tables: dict[str, Any] = {}
     for section in ("model", "training", "localization"):
         usual = getattr(experiment, section)
-        changed = msgspec.to_builtins(usual) | getattr(stage, section)
+        changed = _changed(msgspec.to_builtins(usual), getattr(stage, section))
         tables[section] = walk.table(changed, type(usual), ["stages", number, section])
     return StageSettings(number, **tables, stage=stage), walk.problems
+
+
+def _changed(usual: dict[str, Any], stage: Mapping[str, Any]) -> dict[str, Any]:
+    """A table as a stage has it: a component that it does not name again keeps its name and its other options."""
+    return usual | {
+        key: {**_named(usual[key]), **value} if _is_part(value) and _is_choice(usual.get(key)) else value
+        for key, value in stage.items()
+    }
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, dict) and "name" not in value
+
+
+def _is_choice(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, dict) and "name" in value)
+
+
+def _named(value: Any) -> dict[str, Any]:
+    return {"name": value} if isinstance(value, str) else value
 
 
 def components(experiment: Experiment) -> Iterator[tuple[str, str, Component]]:
@@ -384,7 +405,7 @@ def _components(table: Mapping[str, Any], where: KeyPath = ()) -> Iterator[tuple
         path = [*where, *sections, key]
         if isinstance(found, list):
             yield from (([*path, number], kind, one) for number, one in enumerate(found))
-        elif found is not None:
+        elif found is not None and not _is_part(found):
             yield path, kind, found
     for number, stage in enumerate(table.get("stages", [])):
         yield from _components(stage, ["stages", number])

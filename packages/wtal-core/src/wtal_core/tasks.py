@@ -18,6 +18,7 @@ tasks take turns inside one process, because torch's random numbers are the proc
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -232,9 +233,15 @@ def dask(address: str) -> Iterator[Executor]:
     """
     try:
         from distributed import Client
+        from distributed.comm import connect
     except ImportError:
         raise ConfigError("--dask needs the package distributed: pip install 'wtal-core[cluster]'") from None
+
+    async def call() -> None:
+        await (await connect(address, timeout=10)).close()
+
     try:
+        asyncio.run(call())  # first, because a client that finds nobody waits a minute for its own end
         client = Client(address, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         raise RunError(

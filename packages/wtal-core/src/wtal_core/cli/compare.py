@@ -81,17 +81,23 @@ def show(outcome: Comparison, rows: Sequence[Row], seeds: Sequence[int], folder:
     from wtal_core.comparison import as_object, folder_of, sentences
     from wtal_core.files import write
     from wtal_core.report import markdown, notes_of, print_evaluations
+    from wtal_core.run import read_warnings
     from wtal_core.run.directory import as_json
 
     beside = [line for row in rows if row.ranked for line in published.lines(row.experiment, row.found.dataset)]
     said = [*dict.fromkeys(beside), *sentences(outcome, rows)]
     table = markdown(outcome.contents, outcome.ranked)
-    lines = [*(f"note: {note}" for note in notes_of(outcome.contents)), *said]
+    runs = [(row.name, seed) for row in rows for seed in seeds]
+    warned = [
+        f"warning: {name}, seed {seed}: {one}"
+        for name, seed in runs
+        for one in read_warnings(folder_of(folder, name, seed))
+    ]
+    lines = [*(f"note: {note}" for note in notes_of(outcome.contents)), *said, *warned]
     write(folder / "comparison.md", table + "".join(f"\n{line}\n" for line in lines))
     write(folder / "comparison.json", as_json(as_object(outcome, seeds)))
     print_evaluations(outcome.contents, outcome.ranked)
     for line in said:
         print(line)
-    for row in rows:
-        for seed in seeds:
-            say_warnings(folder_of(folder, row.name, seed))
+    for run in runs:
+        say_warnings(folder_of(folder, *run))

@@ -51,9 +51,9 @@ def command(
         if alone := len(plan) == 1 and workers is None and dask is None:
             ((path, seeded),) = plan
             with bars() as progress, resumable():
-                contents = [runs.complete(path, seeded, resume, found, progress)]
+                contents = [runs.complete(path, seeded, found, progress)]
     if not alone:  # and the folders are free for other processes to take
-        tasks = [Task(str(path), runs.complete, (elsewhere(path), seeded, resume)) for path, seeded in plan]
+        tasks = [Task(str(path), runs.complete, (elsewhere(path), seeded)) for path, seeded in plan]
         with bars() as progress, resumable(), pool(workers, dask, len(tasks)) as executor:
             contents = list(perform(tasks, executor, progress.stage("run", len(tasks))).values())
     for path, _ in plan:

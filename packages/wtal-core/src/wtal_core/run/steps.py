@@ -60,16 +60,16 @@ def train(run: Run, progress: Progress = SILENT) -> None:
 def complete(
     path: Path,
     experiment: config.Experiment,
-    resume: bool,
     found: check.Opened | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """A run from its beginning, or from where it stopped, to its evaluation; returns the content of evaluation.json.
 
+    That the directory is free is the caller's to know (`check_free`): what lies there may be of an attempt that died.
+
     Args:
         path: the run's directory.
         experiment: with the seed of this run.
-        resume: go on where there is a run.
         found: what the experiment opens; by default it is opened and checked here, as another process has to.
         progress: shows bars.
 
@@ -77,7 +77,7 @@ def complete(
         WtalError: as `check.opened`, `create` and the steps.
     """
     with taking(path):
-        run = create(path, experiment, found or check.opened(experiment, scored=True), resume=resume)
+        run = create(path, experiment, found or check.opened(experiment, scored=True), resume=True)
         train(run, progress)
         return evaluate(run, localize(run, progress))
 
