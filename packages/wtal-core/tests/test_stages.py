@@ -700,3 +700,10 @@ def test_a_later_teacher_that_leaves_out_a_class_is_a_warning_that_stays(wtal, t
     run = tmp_path / "seed-0"
     assert json.loads((run / "warnings.json").read_text())["stage 1, teacher"] == said
     assert (answer.code, answer.err) == (0, "".join(f"warning: {run}: {sentence}\n" for sentence in said))
+
+
+def test_a_run_whose_process_died_is_taken_up_by_another(tiny, tmp_path):
+    experiment = config.load(staged(tiny, THREE))
+    runs.create(tmp_path / "died", experiment, check.opened(experiment))
+    assert runs.complete(tmp_path / "died", experiment) == runs.complete(tmp_path / "lived", experiment)
+    assert {**contents(tmp_path / "died"), "config.toml": b""} == {**contents(tmp_path / "lived"), "config.toml": b""}
