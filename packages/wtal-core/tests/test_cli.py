@@ -347,7 +347,7 @@ NAMELESS = "is a table without a `name`, a string that says which component it i
         ),
         (
             "",
-            "[[stages]]\nlocalization = { stream_weights = [1], clip = { x = 1 } }",
+            "[[stages]]\nlocalization = { stream_weights = [1], clip = { name = 1 } }",
             [
                 f"`stages[0].localization.clip` {NAMELESS}",
                 "`stages[0].localization.stream_weights` must hold one weight for each of the 2 streams, not all zero; "
