@@ -73,7 +73,10 @@ def keys(table: type, path: str = "") -> list[str]:
                 and issubclass(inner, config.Table)
                 and re.search(rf"\b{name}\b", str(field.type))
             ):
-                found += keys(inner, f"{key}[i]." if "list" in str(field.type) else f"{key}.")
+                kind = str(field.type)
+                found += keys(
+                    inner, f"{key}[i]." if "list" in kind else f"{key}.NAME." if "dict" in kind else f"{key}."
+                )
     return found
 
 

@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import h5py
 import numpy as np
@@ -27,7 +26,7 @@ def convert(
     store: Store,
     streams: Sequence[str],
     out: Path,
-    dtype: Literal["float16", "float32"] = "float32",
+    dtype: str = "float32",
     resume: bool = False,
     progress: Progress | None = None,
 ) -> tuple[int, int]:

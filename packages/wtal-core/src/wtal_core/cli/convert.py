@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from wtal_core.cli.options import with_home
+
+
+class Number(StrEnum):
+    """What `--dtype` may be; a class of its own, as the oldest typer wants it."""
+
+    float16 = "float16"
+    float32 = "float32"
 
 
 def command(
@@ -24,7 +32,7 @@ def command(
     streams: Annotated[
         str, typer.Option(help="Streams to convert; or their columns, as rgb=0:1024,flow=1024:2048.")
     ] = "rgb,flow",
-    dtype: Annotated[Literal["float16", "float32"], typer.Option(help="Of the numbers in the file.")] = "float32",
+    dtype: Annotated[Number, typer.Option(help="Of the numbers in the file.")] = Number.float32,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Read W-TALC's pickled array; nothing in it is run.")
     ] = False,
@@ -49,7 +57,7 @@ def command(
         choice["allow_pickle"] = True
     store = open_reader(discover(), "feature reader", choice, features)
     with bars() as progress:
-        count, kept = convert(store, names, out, dtype, resume, progress)
+        count, kept = convert(store, names, out, dtype.value, resume, progress)
     also = f", {kept} of them were there already" if kept else ""
     print(f"{out}: {count} arrays of {dtype}{also}; read back and as written")
     print("next: wtal validate EXPERIMENT --set data.features=" + str(out))

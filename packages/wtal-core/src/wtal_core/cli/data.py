@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from wtal_core.cli.options import with_home
 
 
+class Action(StrEnum):
+    """What there is to do; a class of its own, as the oldest typer wants it."""
+
+    list = "list"
+    get = "get"
+
+
 def command(
-    action: Annotated[Literal["list", "get"], typer.Argument(help="What to do.", show_default=False)],
+    action: Annotated[Action, typer.Argument(help="What to do.", show_default=False)],
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Of the data set to get.", show_default=False)
     ] = None,
@@ -31,7 +39,7 @@ def command(
     """
     from wtal_core.data_sets import DATA_SETS, find, get
 
-    if (action == "get") != (name is not None):
+    if (action is Action.get) != (name is not None):
         raise typer.BadParameter("get takes the NAME of a data set, and list takes none")
     if name is None:
         for known, one in DATA_SETS.items():
